@@ -1,0 +1,114 @@
+/** What a trainer is asked and what it answers: plain data, so that it can live in another thread, process or machine. */
+import type { NamedTensors } from "../../core/base/tensor.ts";
+import type { ErrorCode } from "../../core/base/errors.ts";
+
+/** One client's local training within one round. */
+export interface TrainJob {
+  /** Index of the client; keys its random numbers. */
+  readonly client: number;
+  /** Round, from 1; keys the random numbers. */
+  readonly round: number;
+  /** Optimiser steps to take. */
+  readonly steps: number;
+  /** Steps that this client's schedule has behind it at the start of this job, and the schedule's whole length. */
+  readonly stepsDone: number;
+  readonly totalSteps: number;
+  /** Adapter to start from: float32 tensors by PEFT name. */
+  readonly adapter: NamedTensors<"float32">;
+  /** Optimiser state to start from (moments carried on); absent: from zero. */
+  readonly optimizer?: NamedTensors<"float32">;
+  /** Training examples of the client, as indices into the trainer's data set. */
+  readonly examples: Int32Array;
+}
+
+/** Told after each optimiser step of a job. */
+export interface StepReport {
+  readonly client: number;
+  readonly round: number;
+  /** Step within the job, from 1. */
+  readonly step: number;
+  /** Mean loss over the labelled tokens of the step (nats per token); NaN where the step was skipped. */
+  readonly loss: number;
+  readonly learningRate: number;
+  /** Global norm of the gradient before clipping. */
+  readonly gradientNorm: number;
+  /** Whether the step was left out because loss or gradient was not finite. */
+  readonly skipped: boolean;
+  readonly examples: number;
+  /** Tokens that are not padding. */
+  readonly tokens: number;
+}
+
+export interface TrainSuccess {
+  readonly ok: true;
+  readonly adapter: NamedTensors<"float32">;
+  /** Optimiser state after the last step, for moments that are carried on. */
+  readonly optimizer: NamedTensors<"float32">;
+  readonly steps: number;
+  readonly skippedSteps: number;
+  /** Examples and tokens (no padding) consumed over all steps. */
+  readonly examples: number;
+  readonly tokens: number;
+  /** Mean over steps of the mean loss. */
+  readonly loss: number;
+}
+
+/** A failed client is a reply, not an exception. */
+export interface TrainFailure {
+  readonly ok: false;
+  readonly code: ErrorCode;
+  readonly reason: string;
+}
+
+export type TrainResult = TrainSuccess | TrainFailure;
+
+/** Loss of one adapter on one set of examples. */
+export interface EvaluateJob {
+  /** Absent: the base without an adapter. */
+  readonly adapter?: NamedTensors<"float32">;
+  readonly examples: Int32Array;
+}
+
+export interface EvaluateResult {
+  /** Summed negative log-likelihood of the labelled tokens (nats) and their number. */
+  readonly nll: number;
+  readonly labelledTokens: number;
+  readonly examples: number;
+  readonly tokens: number;
+}
+
+/** How the next token is chosen and when to stop. */
+export interface GenerateOptions {
+  readonly maxNewTokens: number;
+  /** 0: greedy. */
+  readonly temperature: number;
+  /** 0: all tokens. */
+  readonly topK: number;
+  /** 1: all tokens. */
+  readonly topP: number;
+  readonly stop: readonly string[];
+  readonly seed: number;
+  /** Whether the end token ends a text (the default of every command; goldens switch it off). */
+  readonly stopAtEnd: boolean;
+}
+
+export interface GenerateJob {
+  readonly adapter?: NamedTensors<"float32">;
+  /** Token ids of each prompt. */
+  readonly prompts: readonly Int32Array[];
+  readonly options: GenerateOptions;
+}
+
+/** A model with its data, ready to train, evaluate and generate; the heavy work runs off the caller's thread. */
+export interface Trainer extends AsyncDisposable {
+  /** The adapter that training starts from, drawn from the seed: float32 tensors by PEFT name. */
+  initialAdapter(): Promise<NamedTensors<"float32">>;
+  /**
+   * Trains the clients of one group side by side, in the order given. Never rejects for a client's fault.
+   * Rejects with an `interrupted` FedtuneError once `signal` is aborted, after the running step.
+   */
+  train(jobs: readonly TrainJob[], options: { readonly onStep?: (report: StepReport) => void; readonly signal?: AbortSignal }): Promise<readonly TrainResult[]>;
+  evaluate(jobs: readonly EvaluateJob[], options: { readonly signal?: AbortSignal }): Promise<readonly EvaluateResult[]>;
+  /** New token ids of each prompt, without the prompt; `onToken` sees each token as it comes. */
+  generate(job: GenerateJob, options: { readonly onToken?: (row: number, id: number) => void; readonly signal?: AbortSignal }): Promise<readonly Int32Array[]>;
+}
