@@ -1,0 +1,48 @@
+/** The part of the config that training owns: optimiser, schedule, step size. Defaults live here and nowhere else. */
+import { z } from "zod";
+
+const positive = z.number().positive();
+const fraction = z.number().min(0).max(1);
+
+export const optimizerSchema = z.discriminatedUnion("name", [
+  z.strictObject({
+    name: z.literal("adamw").describe("AdamW with decoupled weight decay (Loshchilov and Hutter 2019)"),
+    betas: z.tuple([fraction, fraction]).default([0.9, 0.999]).describe("decay of the first and second moment"),
+    eps: positive.default(1e-8).describe("added to the root of the second moment"),
+    weight_decay: z.number().min(0).default(0).describe("decoupled weight decay"),
+  }),
+  z.strictObject({
+    name: z.literal("sgd").describe("stochastic gradient descent"),
+    momentum: fraction.default(0).describe("momentum; 0 is plain SGD"),
+    weight_decay: z.number().min(0).default(0).describe("L2 penalty added to the gradient"),
+  }),
+]);
+export type OptimizerSettings = z.infer<typeof optimizerSchema>;
+
+export const scheduleSchema = z.strictObject({
+  name: z.enum(["constant", "linear", "cosine"]).default("constant").describe("how the learning rate falls after warm-up, counted across rounds"),
+  warmup_steps: z.int().min(0).default(0).describe("steps over which the learning rate rises from 0"),
+  minimum: fraction.default(0).describe("fraction of the learning rate that is left at the end (linear, cosine)"),
+});
+export type ScheduleSettings = z.infer<typeof scheduleSchema>;
+
+export const trainingSchema = z.strictObject({
+  learning_rate: positive.default(3e-4).describe("peak learning rate"),
+  batch_size: z.int().positive().default(8).describe("examples in one optimiser step, exactly"),
+  local_steps: z.int().positive().default(10).describe("optimiser steps of a client in one round"),
+  optimizer: optimizerSchema.default({ name: "adamw", betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0 }).describe("adamw or sgd"),
+  schedule: scheduleSchema.prefault({}).describe("learning rate over the steps of all rounds"),
+  moments: z.enum(["reset", "carry"]).default("reset").describe("whether the optimiser's moments start anew in each round or are carried on by each client"),
+  max_grad_norm: z.number().min(0).default(1).describe("global norm that the gradient is clipped to; 0: no clipping"),
+  max_skipped_steps: z.int().min(0).default(3).describe("steps with a loss that is not finite that a client may skip in a round before it fails"),
+});
+export type TrainingSettings = z.infer<typeof trainingSchema>;
+
+export const runtimeSchema = z.strictObject({
+  device: z.enum(["cpu", "auto"]).default("auto").describe("where the graphs run"),
+  threads: z.union([z.literal("auto"), z.int().positive()]).default("auto").describe("threads of one session"),
+  workers: z.int().positive().default(1).describe("worker threads that simulate clients at the same time; the result does not depend on it"),
+  clients_side_by_side: z.union([z.literal("auto"), z.int().positive()]).default("auto").describe("clients that train in one pass over the base"),
+  tokens_per_micro_batch: z.union([z.literal("auto"), z.int().positive()]).default("auto").describe("tokens of one forward and backward pass; a step is cut into as many passes as it needs"),
+});
+export type RuntimeSettings = z.infer<typeof runtimeSchema>;

@@ -1,0 +1,24 @@
+/** What it takes to make a trainer: plain data that can be sent to a worker. */
+import type { AdapterSettings } from "../adapters/settings.ts";
+import type { EncodedDataset } from "../data/types.ts";
+import type { TrainingSettings } from "./settings.ts";
+
+/** Automatic choices already resolved: a trainer decides nothing by itself. */
+export interface ResolvedRuntime {
+  readonly device: "cpu";
+  readonly threads: number;
+  readonly clientsSideBySide: number;
+  readonly tokensPerMicroBatch: number;
+}
+
+export interface TrainerSetup {
+  /** Folder with config.json, *.safetensors and tokenizer.json. */
+  readonly modelFolder: string;
+  readonly adapter: AdapterSettings;
+  readonly training: TrainingSettings;
+  readonly runtime: ResolvedRuntime;
+  readonly data: EncodedDataset;
+  /** Longest row of tokens that a pack may have. */
+  readonly packTokens: number;
+  readonly seed: number;
+}
