@@ -1,0 +1,26 @@
+/** What an op's lowering may use to write ONNX nodes. */
+import type { Tensor } from "../../../core/base/tensor.ts";
+import type { DType } from "../../../core/base/tensor.ts";
+import type { Dim } from "../dims.ts";
+
+/** An ONNX attribute: an integer stays one when written as bigint. */
+export type OnnxAttribute = number | bigint | string | readonly bigint[];
+
+export interface OnnxEmitter {
+  /** Adds a node. Outputs are names ("" for one that is not wanted), or a count of fresh names. Returns the names. */
+  node(op: string, inputs: readonly string[], outputs: readonly string[] | number, options?: { readonly attributes?: Readonly<Record<string, OnnxAttribute>>; readonly domain?: string }): readonly string[];
+  /** Adds a node with one fresh output. */
+  fresh(op: string, inputs: readonly string[], options?: { readonly attributes?: Readonly<Record<string, OnnxAttribute>>; readonly domain?: string }): string;
+  /** A constant; equal ones are stored once. */
+  constant(tensor: Tensor): string;
+  /** A 1-D int64 constant. */
+  integers(values: readonly number[]): string;
+  /** A float32 scalar constant. */
+  float(x: number): string;
+  /** A 1-D int64 tensor with the values of symbolic dimensions, made once for each distinct list. */
+  shape(dims: readonly Dim[]): string;
+  /** `x` under another shape. */
+  reshape(x: string, from: readonly Dim[], to: readonly Dim[], output?: string): string;
+  /** `x` as another dtype. */
+  cast(x: string, to: DType): string;
+}

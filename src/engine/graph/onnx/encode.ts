@@ -1,0 +1,183 @@
+/** Encodes a graph as an ONNX model; weights stay outside, as references into a file. */
+import { create, toBinary } from "@bufbuild/protobuf";
+import { bytesOf, sameShape, tensor } from "../../../core/base/tensor.ts";
+import type { DType, Tensor } from "../../../core/base/tensor.ts";
+import { must } from "../../../core/base/errors.ts";
+import { factorOf, symbolsOf } from "../dims.ts";
+import type { Dim } from "../dims.ts";
+import { OPS } from "../ops/all.ts";
+import type { LoweredNode, OpRecord } from "../ops/record.ts";
+import type { Graph, TensorType } from "../types.ts";
+import type { OnnxAttribute, OnnxEmitter } from "./emitter.ts";
+import {
+  AttributeProto_AttributeType, AttributeProtoSchema, GraphProtoSchema, ModelProtoSchema, NodeProtoSchema, OperatorSetIdProtoSchema, StringStringEntryProtoSchema,
+  TensorProto_DataLocation, TensorProto_DataType, TensorProtoSchema, TensorShapeProto_DimensionSchema, TensorShapeProtoSchema, TypeProto_TensorSchema, TypeProtoSchema, ValueInfoProtoSchema,
+} from "./onnx_pb.js";
+import type { AttributeProto, NodeProto, TensorProto, ValueInfoProto } from "./onnx_pb.js";
+
+/** Where the bytes of a weight lie; the file is named relative to the folder that the session is given. */
+export interface WeightLocation {
+  readonly file: string;
+  readonly offset: number;
+  readonly length: number;
+}
+
+const IR_VERSION = 10n;
+const OPSET = 21n;
+const CONTRIB_DOMAIN = "com.microsoft";
+
+const ONNX_TYPES: Record<DType, TensorProto_DataType> = {
+  float32: TensorProto_DataType.FLOAT, float64: TensorProto_DataType.DOUBLE, float16: TensorProto_DataType.FLOAT16, bfloat16: TensorProto_DataType.BFLOAT16,
+  int64: TensorProto_DataType.INT64, int32: TensorProto_DataType.INT32, uint8: TensorProto_DataType.UINT8, int8: TensorProto_DataType.INT8,
+  uint32: TensorProto_DataType.UINT32, uint64: TensorProto_DataType.UINT64, bool: TensorProto_DataType.BOOL,
+};
+
+function encodeAttribute(name: string, value: OnnxAttribute): AttributeProto {
+  if (typeof value === "bigint") return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INT, i: value });
+  if (typeof value === "number") return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.FLOAT, f: value });
+  if (typeof value === "string") return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.STRING, s: new TextEncoder().encode(value) });
+  return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INTS, ints: [...value] });
+}
+
+function encodeType(name: string, { dtype, shape }: TensorType): ValueInfoProto {
+  const dim = shape.map((d) =>
+    create(TensorShapeProto_DimensionSchema, { value: typeof d === "number" ? { case: "dimValue", value: BigInt(d) } : { case: "dimParam", value: d } }),
+  );
+  const tensorType = create(TypeProto_TensorSchema, { elemType: ONNX_TYPES[dtype], shape: create(TensorShapeProtoSchema, { dim }) });
+  return create(ValueInfoProtoSchema, { name, type: create(TypeProtoSchema, { value: { case: "tensorType", value: tensorType } }) });
+}
+
+function encodeTensor(name: string, t: Tensor): TensorProto {
+  return create(TensorProtoSchema, { name, dataType: ONNX_TYPES[t.dtype], dims: t.shape.map(BigInt), rawData: bytesOf(t.data) });
+}
+
+function encodeWeight(name: string, { dtype, shape }: TensorType, { file, offset, length }: WeightLocation): TensorProto {
+  const entry = (key: string, value: string) => create(StringStringEntryProtoSchema, { key, value });
+  return create(TensorProtoSchema, {
+    name, dataType: ONNX_TYPES[dtype], dims: shape.map((d) => BigInt(d)), dataLocation: TensorProto_DataLocation.EXTERNAL,
+    externalData: [entry("location", file), entry("offset", String(offset)), entry("length", String(length))],
+  });
+}
+
+class Emitter implements OnnxEmitter {
+  readonly nodes: NodeProto[] = [];
+  readonly initializers: TensorProto[] = [];
+  readonly #constants = new Map<string, string>();
+  readonly #shapes = new Map<string, string>();
+  /** Where the value of a symbol can be read: a value and the axis that has just this symbol. */
+  readonly #symbols = new Map<string, { readonly value: string; readonly axis: number }>();
+  #fresh = 0;
+
+  learnSymbols(value: string, { shape }: TensorType): void {
+    shape.forEach((dim, axis) => {
+      const [symbol] = symbolsOf(dim);
+      if (symbol === dim && !this.#symbols.has(symbol)) this.#symbols.set(symbol, { value, axis });
+    });
+  }
+
+  node(op: string, inputs: readonly string[], outputs: readonly string[] | number, options: { attributes?: Readonly<Record<string, OnnxAttribute>>; domain?: string } = {}): readonly string[] {
+    const names = typeof outputs === "number" ? Array.from({ length: outputs }, () => `t${this.#fresh++}`) : outputs;
+    const attribute = Object.entries(options.attributes ?? {}).map(([name, value]) => encodeAttribute(name, value));
+    this.nodes.push(create(NodeProtoSchema, { name: `${op}_${this.nodes.length}`, opType: op, domain: options.domain ?? "", input: [...inputs], output: [...names], attribute }));
+    return names;
+  }
+
+  fresh(op: string, inputs: readonly string[], options: { attributes?: Readonly<Record<string, OnnxAttribute>>; domain?: string } = {}): string {
+    return must(this.node(op, inputs, 1, options)[0], op);
+  }
+
+  constant(t: Tensor): string {
+    const key = `${t.dtype}${t.shape.join(",")}:${Buffer.from(bytesOf(t.data)).toString("base64")}`;
+    const known = this.#constants.get(key);
+    if (known !== undefined) return known;
+    const name = `k${this.#constants.size}`;
+    this.initializers.push(encodeTensor(name, t));
+    this.#constants.set(key, name);
+    return name;
+  }
+
+  integers(values: readonly number[]): string {
+    return this.constant(tensor("int64", [values.length], BigInt64Array.from(values, BigInt)));
+  }
+
+  float(x: number): string {
+    return this.constant(tensor("float32", [], Float32Array.of(x)));
+  }
+
+  shape(dims: readonly Dim[]): string {
+    const key = dims.join(",");
+    const known = this.#shapes.get(key);
+    if (known !== undefined) return known;
+    const parts = dims.map((dim) => {
+      if (typeof dim === "number") return this.integers([dim]);
+      const factors = symbolsOf(dim).map((symbol) => this.#symbol(symbol));
+      const start = factorOf(dim) === 1 ? factors.shift() : this.integers([factorOf(dim)]);
+      return factors.reduce((a, b) => this.fresh("Mul", [a, b]), must(start, "symbol"));
+    });
+    const name = dims.every((d) => typeof d === "number") ? this.integers(dims) : parts.length === 1 ? must(parts[0], "dim") : this.fresh("Concat", parts, { attributes: { axis: 0n } });
+    this.#shapes.set(key, name);
+    return name;
+  }
+
+  #symbol(symbol: string): string {
+    const key = `symbol ${symbol}`;
+    const known = this.#shapes.get(key);
+    if (known !== undefined) return known;
+    const source = this.#symbols.get(symbol);
+    if (source === undefined) throw new Error(`dimension ${symbol} is needed before any value has it as an axis`);
+    const name = this.fresh("Shape", [source.value], { attributes: { start: BigInt(source.axis), end: BigInt(source.axis + 1) } });
+    this.#shapes.set(key, name);
+    return name;
+  }
+
+  reshape(x: string, from: readonly Dim[], to: readonly Dim[], output?: string): string {
+    if (sameShape(from, to) && output === undefined) return x;
+    const unknown = to.filter((d) => typeof d !== "number").length;
+    // One symbolic dimension can be inferred; more are computed once per distinct target.
+    const target = unknown === 1 ? this.integers(to.map((d) => (typeof d === "number" ? d : -1))) : this.shape(to);
+    const [name = ""] = this.node("Reshape", [x, target], output === undefined ? 1 : [output]);
+    return name;
+  }
+
+  cast(x: string, to: DType): string {
+    return this.fresh("Cast", [x], { attributes: { to: BigInt(ONNX_TYPES[to]) } });
+  }
+}
+
+/** The ONNX model of a graph. `locate` says where each weight's bytes lie. */
+export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocation): Uint8Array {
+  const emitter = new Emitter();
+  const names = new Map<number, string>();
+  const typeOf = (id: number): TensorType => must(graph.values[id], `value ${id}`);
+  const used = new Set([...graph.nodes.flatMap((n) => n.inputs), ...graph.outputs.map((o) => o.id)]);
+  for (const { id, name } of [...graph.inputs, ...graph.weights]) names.set(id, name);
+  for (const { id, name } of graph.inputs) emitter.learnSymbols(name, typeOf(id));
+  for (const { id, tensor: constant } of graph.constants) names.set(id, emitter.constant(constant));
+
+  for (const node of graph.nodes) {
+    const outputs = node.outputs.map((id) => `v${id}`);
+    node.outputs.forEach((id, i) => names.set(id, outputs[i] ?? ""));
+    const lowered: LoweredNode<typeof node.attributes> = {
+      attributes: node.attributes, outputs, inputs: node.inputs.map((id) => must(names.get(id), `value ${id}`)),
+      inputTypes: node.inputs.map(typeOf), outputTypes: node.outputs.map(typeOf), used: node.outputs.map((id) => used.has(id)),
+    };
+    // Node is a union over ops and OPS is indexed by the same op; TypeScript cannot correlate the two.
+    (OPS[node.op] as OpRecord<typeof node.attributes>).lower(emitter, lowered);
+    node.outputs.forEach((id, i) => used.has(id) && emitter.learnSymbols(outputs[i] ?? "", typeOf(id)));
+  }
+  for (const { id, name } of graph.outputs) emitter.node("Identity", [must(names.get(id), name)], [name]);
+
+  const model = create(ModelProtoSchema, {
+    irVersion: IR_VERSION,
+    producerName: "fedtune",
+    opsetImport: [create(OperatorSetIdProtoSchema, { domain: "", version: OPSET }), create(OperatorSetIdProtoSchema, { domain: CONTRIB_DOMAIN, version: 1n })],
+    graph: create(GraphProtoSchema, {
+      name: "fedtune",
+      node: emitter.nodes,
+      initializer: [...emitter.initializers, ...graph.weights.map(({ id, name }) => encodeWeight(name, typeOf(id), locate(name)))],
+      input: graph.inputs.map(({ id, name }) => encodeType(name, typeOf(id))),
+      output: graph.outputs.map(({ id, name }) => encodeType(name, typeOf(id))),
+    }),
+  });
+  return toBinary(ModelProtoSchema, model);
+}

@@ -1,0 +1,58 @@
+/** The attributes of every op; the keys of this record are the ops that exist. */
+import type { DType } from "../../core/base/tensor.ts";
+import type { Dim } from "./dims.ts";
+
+type None = Readonly<Record<never, never>>;
+
+export interface OpAttributes {
+  readonly Add: None;
+  readonly Sub: None;
+  readonly Mul: None;
+  readonly Div: None;
+  readonly Neg: None;
+  readonly Exp: None;
+  readonly Log: None;
+  readonly Sqrt: None;
+  readonly Sin: None;
+  readonly Cos: None;
+  readonly Sigmoid: None;
+  readonly Silu: None;
+  readonly Min: None;
+  readonly Where: None;
+  readonly Equal: None;
+  readonly LessOrEqual: None;
+  readonly And: None;
+  /** 1 where finite, 0 where NaN or infinite; bool. */
+  readonly IsFinite: None;
+  readonly Cast: { readonly to: DType };
+  /** Scales what `mask` keeps by 1 / (1 − p). */
+  readonly Dropout: { readonly p: number };
+  /** alpha · op(A) op(B), op transposing the last two axes; leading axes broadcast. */
+  readonly MatMul: { readonly transA: boolean; readonly transB: boolean; readonly alpha: number };
+  readonly Reshape: { readonly shape: readonly Dim[] };
+  readonly Transpose: { readonly permutation: readonly number[] };
+  readonly Expand: { readonly shape: readonly Dim[] };
+  readonly Split: { readonly axis: number; readonly sizes: readonly number[] };
+  /** `size` names the joined dimension; needed only where it is symbolic. */
+  readonly Concat: { readonly axis: number; readonly size?: string };
+  readonly ReduceSum: { readonly axes: readonly number[] };
+  readonly ReduceMean: { readonly axes: readonly number[] };
+  readonly ReduceMax: { readonly axes: readonly number[] };
+  /** Rows of a table by index: `[V, …]`, `[…]` → `[…, …]`. */
+  readonly Gather: None;
+  /** Rows of each client: `[C, N, D]`, `[C, L]` → `[C, L, D]`. */
+  readonly GatherRows: None;
+  /** The reverse: `[C, L, D]` added into zeros `[C, N, D]` at rows `[C, L]`. */
+  readonly ScatterRows: { readonly rows: Dim };
+  readonly Softmax: None;
+  /** Root-mean-square norm over the last axis (Zhang and Sennrich 2019, eq. 4). */
+  readonly RmsNorm: { readonly epsilon: number };
+  /** Rotates pairs (i, i + E/2) of each head (Su et al. 2021, eq. 34, in the half-split layout of Hugging Face). */
+  readonly RotaryEmbedding: { readonly inverse: boolean };
+  /** Negative log-likelihood of targets under the softmax of logits. */
+  readonly CrossEntropy: None;
+  /** The same for logits = hidden · weightᵀ, in `chunks` pieces of rows so that `[rows, V]` never exists whole. */
+  readonly LinearCrossEntropy: { readonly chunks: number; readonly minimumRows: number };
+}
+
+export type OpName = keyof OpAttributes;

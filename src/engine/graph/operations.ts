@@ -1,0 +1,151 @@
+/** One function per op, so that models and gradient rules read as formulas. Shapes are checked by the op's record. */
+import type { DType } from "../../core/base/tensor.ts";
+import { sameShape, tensor } from "../../core/base/tensor.ts";
+import { must } from "../../core/base/errors.ts";
+import type { Dim } from "./dims.ts";
+import type { OpAttributes, OpName } from "./op-attributes.ts";
+import type { Value } from "./value.ts";
+
+function emitOne<K extends OpName>(op: K, inputs: readonly [Value, ...Value[]], attributes: OpAttributes[K]): Value {
+  return must(inputs[0].builder.emit(op, inputs, attributes)[0], `the output of ${op}`);
+}
+
+/** A float32 scalar of the graph that `like` belongs to. */
+export function scalar(like: Value, x: number): Value {
+  return like.builder.constant(tensor("float32", [], Float32Array.of(x)));
+}
+
+/** Elementwise with NumPy's broadcasting; a number stands for a float32 scalar. */
+export function add(a: Value, b: Value | number): Value {
+  return emitOne("Add", [a, typeof b === "number" ? scalar(a, b) : b], {});
+}
+export function sub(a: Value, b: Value | number): Value {
+  return emitOne("Sub", [a, typeof b === "number" ? scalar(a, b) : b], {});
+}
+export function mul(a: Value, b: Value | number): Value {
+  return emitOne("Mul", [a, typeof b === "number" ? scalar(a, b) : b], {});
+}
+export function div(a: Value, b: Value | number): Value {
+  return emitOne("Div", [a, typeof b === "number" ? scalar(a, b) : b], {});
+}
+export function min(a: Value, b: Value | number): Value {
+  return emitOne("Min", [a, typeof b === "number" ? scalar(a, b) : b], {});
+}
+export function neg(x: Value): Value {
+  return emitOne("Neg", [x], {});
+}
+export function exp(x: Value): Value {
+  return emitOne("Exp", [x], {});
+}
+export function log(x: Value): Value {
+  return emitOne("Log", [x], {});
+}
+export function sqrt(x: Value): Value {
+  return emitOne("Sqrt", [x], {});
+}
+export function sin(x: Value): Value {
+  return emitOne("Sin", [x], {});
+}
+export function cos(x: Value): Value {
+  return emitOne("Cos", [x], {});
+}
+export function sigmoid(x: Value): Value {
+  return emitOne("Sigmoid", [x], {});
+}
+/** x · sigmoid(x). */
+export function silu(x: Value): Value {
+  return emitOne("Silu", [x], {});
+}
+/** `a` where the condition holds, else `b`. */
+export function where(condition: Value, a: Value, b: Value): Value {
+  return emitOne("Where", [condition, a, b], {});
+}
+export function equal(a: Value, b: Value): Value {
+  return emitOne("Equal", [a, b], {});
+}
+export function lessOrEqual(a: Value, b: Value): Value {
+  return emitOne("LessOrEqual", [a, b], {});
+}
+export function and(a: Value, b: Value): Value {
+  return emitOne("And", [a, b], {});
+}
+export function isFinite(x: Value): Value {
+  return emitOne("IsFinite", [x], {});
+}
+export function cast(x: Value, to: DType): Value {
+  return x.dtype === to ? x : emitOne("Cast", [x], { to });
+}
+/** x · mask / (1 − p); `mask` is bool with x's shape. */
+export function dropout(x: Value, mask: Value, p: number): Value {
+  return emitOne("Dropout", [x, mask], { p });
+}
+
+/** alpha · op(a) op(b) over the last two axes; leading axes broadcast. */
+export function matMul(a: Value, b: Value, options: { readonly transA?: boolean; readonly transB?: boolean; readonly alpha?: number } = {}): Value {
+  return emitOne("MatMul", [a, b], { transA: options.transA ?? false, transB: options.transB ?? false, alpha: options.alpha ?? 1 });
+}
+
+/** The same elements under another shape; dimensions may be symbolic. */
+export function reshape(x: Value, shape: readonly Dim[]): Value {
+  return sameShape(x.shape, shape) ? x : emitOne("Reshape", [x], { shape });
+}
+export function transpose(x: Value, permutation: readonly number[]): Value {
+  return emitOne("Transpose", [x], { permutation });
+}
+/** Repeats axes of length 1 up to `shape`. */
+export function expand(x: Value, shape: readonly Dim[]): Value {
+  return sameShape(x.shape, shape) ? x : emitOne("Expand", [x], { shape });
+}
+/** Pieces of the given sizes along an axis. */
+export function split(x: Value, axis: number, sizes: readonly number[]): readonly Value[] {
+  return sizes.length === 1 ? [x] : x.builder.emit("Split", [x], { axis, sizes });
+}
+/** Joins along an axis; `size` names the joined dimension where it is symbolic. */
+export function concat(parts: readonly [Value, ...Value[]], axis: number, size?: string): Value {
+  return parts.length === 1 ? parts[0] : emitOne("Concat", parts, size === undefined ? { axis } : { axis, size });
+}
+
+/** Reductions keep the axes, with length 1. */
+export function reduceSum(x: Value, axes: readonly number[]): Value {
+  return emitOne("ReduceSum", [x], { axes });
+}
+export function reduceMean(x: Value, axes: readonly number[]): Value {
+  return emitOne("ReduceMean", [x], { axes });
+}
+export function reduceMax(x: Value, axes: readonly number[]): Value {
+  return emitOne("ReduceMax", [x], { axes });
+}
+
+/** Rows of a table `[V, …]` by index `[…]`. */
+export function gather(table: Value, indices: Value): Value {
+  return emitOne("Gather", [table, indices], {});
+}
+/** Rows `[C, L]` of `[C, N, D]`: `[C, L, D]`. */
+export function gatherRows(x: Value, rows: Value): Value {
+  return emitOne("GatherRows", [x, rows], {});
+}
+/** Adds `[C, L, D]` into zeros `[C, rowCount, D]` at `rows` `[C, L]`. */
+export function scatterRows(x: Value, rows: Value, rowCount: Dim): Value {
+  return emitOne("ScatterRows", [x, rows], { rows: rowCount });
+}
+
+/** Softmax over the last axis. */
+export function softmax(x: Value): Value {
+  return emitOne("Softmax", [x], {});
+}
+/** x · weight / root-mean-square(x) over the last axis. */
+export function rmsNorm(x: Value, weight: Value, epsilon: number): Value {
+  return emitOne("RmsNorm", [x, weight], { epsilon });
+}
+/** Rotary position embedding of `[B, T, H·E]` by cosines and sines `[B, T, E/2]`. */
+export function rotaryEmbedding(x: Value, cosine: Value, sine: Value, options: { readonly inverse?: boolean } = {}): Value {
+  return emitOne("RotaryEmbedding", [x, cosine, sine], { inverse: options.inverse ?? false });
+}
+/** −log softmax(logits `[C, L, V]`)[targets `[C, L]`]: `[C, L]`. */
+export function crossEntropy(logits: Value, targets: Value): Value {
+  return emitOne("CrossEntropy", [logits, targets], {});
+}
+/** The same for logits = hidden `[C, L, D]` · weightᵀ (`[V, D]`), in pieces of rows: `[C, L]`. */
+export function linearCrossEntropy(hidden: Value, weight: Value, targets: Value, pieces: { readonly chunks: number; readonly minimumRows: number }): Value {
+  return emitOne("LinearCrossEntropy", [hidden, weight, targets], pieces);
+}

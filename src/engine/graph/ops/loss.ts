@@ -1,0 +1,119 @@
+/** Cross entropy over the vocabulary, from logits or straight from the last hidden state in pieces of rows. */
+import { must } from "../../../core/base/errors.ts";
+import { tensor } from "../../../core/base/tensor.ts";
+import { multiplyDims } from "../dims.ts";
+import type { OnnxEmitter } from "../onnx/emitter.ts";
+import type { OpAttributes } from "../op-attributes.ts";
+import * as g from "../operations.ts";
+import { arity2, arity3, dimAt, shapeError } from "./record.ts";
+import type { OpRecord } from "./record.ts";
+
+/** −log softmax(row)[target] and, in place of the row, softmax(row) − onehot(target). */
+function crossEntropyRow(row: Float64Array, target: number): number {
+  const max = row.reduce((a, b) => Math.max(a, b), -Infinity);
+  const sum = row.reduce((a, b) => a + Math.exp(b - max), 0);
+  const nll = Math.log(sum) + max - (row[target] ?? 0);
+  row.forEach((value, i) => (row[i] = Math.exp(value - max) / sum - Number(i === target)));
+  return nll;
+}
+
+/** ONNX nodes for rows `[n, V]` and targets `[n]`: the losses `[n, 1]` and, where asked, softmax − onehot. */
+function lowerRows(e: OnnxEmitter, logits: string, targets: string, wantGradient: boolean): { readonly nll: string; readonly gradient: string } {
+  const column = e.fresh("Unsqueeze", [targets, e.integers([1])]);
+  const picked = e.fresh("GatherElements", [logits, column], { attributes: { axis: 1n } });
+  const max = e.fresh("ReduceMax", [logits, e.integers([1])], { attributes: { keepdims: 1n } });
+  const exponentials = e.fresh("Exp", [e.fresh("Sub", [logits, max])]);
+  const sum = e.fresh("ReduceSum", [exponentials, e.integers([1])], { attributes: { keepdims: 1n } });
+  const nll = e.fresh("Sub", [e.fresh("Add", [e.fresh("Log", [sum]), max]), picked]);
+  if (!wantGradient) return { nll, gradient: "" };
+  const probabilities = e.fresh("Div", [exponentials, sum]);
+  const minusOne = e.fresh("Expand", [e.constant(tensor("float32", [1, 1], Float32Array.of(-1))), e.fresh("Shape", [column])]);
+  return { nll, gradient: e.fresh("ScatterElements", [probabilities, column, minusOne], { attributes: { axis: 1n, reduction: "add" } }) };
+}
+
+/** Its second output is softmax − onehot `[C, L, V]`, kept for the gradient. */
+export const CrossEntropy: OpRecord<OpAttributes["CrossEntropy"]> = {
+  infer: (inputs) => {
+    const [logits, targets] = arity2("CrossEntropy", inputs);
+    if (logits.shape.length !== 3 || targets.shape.length !== 2 || targets.dtype !== "int32") throw shapeError("CrossEntropy", "[C, L, V] and int32 [C, L]", inputs);
+    return [{ dtype: logits.dtype, shape: targets.shape }, logits];
+  },
+  gradient: ({ inputs: [logits], outputs: [, residual], gradients: [dy] }) =>
+    logits === undefined || residual === undefined || dy === undefined ? [] : [g.mul(residual, g.reshape(dy, [...dy.shape, 1])), undefined],
+  reference: ([logits, targets]) => {
+    const { shape, data } = must(logits, "logits");
+    const v = shape[2] ?? 1;
+    const residual = data.slice();
+    return [Float64Array.from(targets?.data ?? [], (target, i) => crossEntropyRow(residual.subarray(i * v, i * v + v), target)), residual];
+  },
+  lower: (e, { inputs: [logits = "", targets = ""], outputs: [nll = "", residual = ""], inputTypes: [type], used }) => {
+    const [c = 1, l = 1, v = 1] = type?.shape ?? [];
+    const rows = multiplyDims(c, l);
+    const result = lowerRows(e, e.reshape(logits, [c, l, v], [rows, v]), e.reshape(targets, [c, l], [rows]), used[1] ?? false);
+    e.reshape(result.nll, [rows, 1], [c, l], nll);
+    if (used[1]) e.reshape(result.gradient, [rows, v], [c, l, v], residual);
+  },
+};
+
+/**
+ * Its second output is the gradient of each loss with respect to its hidden row, `[C, L, D]`, made in the same pass as
+ * the loss so that no logits are kept (as in Hsu et al. 2024, "Liger Kernel").
+ */
+export const LinearCrossEntropy: OpRecord<OpAttributes["LinearCrossEntropy"]> = {
+  infer: (inputs) => {
+    const [hidden, weight, targets] = arity3("LinearCrossEntropy", inputs);
+    if (hidden.shape.length !== 3 || weight.shape.length !== 2 || weight.shape[1] !== hidden.shape[2] || targets.shape.length !== 2 || targets.dtype !== "int32") {
+      throw shapeError("LinearCrossEntropy", "[C, L, D], [V, D] and int32 [C, L]", inputs);
+    }
+    return [{ dtype: hidden.dtype, shape: targets.shape }, hidden];
+  },
+  gradient: ({ inputs: [hidden, weight, targets], outputs: [, slope], gradients: [dy], needs }) => {
+    if (hidden === undefined || weight === undefined || targets === undefined || slope === undefined || dy === undefined) return [];
+    const column = g.reshape(dy, [...dy.shape, 1]);
+    if (!needs[1]) return [g.mul(slope, column), undefined, undefined];
+    // A head that trains takes the plain way: its gradient needs every row's residual against every hidden row.
+    const flat = (x: typeof hidden): typeof hidden => g.reshape(x, [multiplyDims(dimAt(x.shape, 0), dimAt(x.shape, 1)), dimAt(x.shape, 2)]);
+    const [, residual = hidden] = hidden.builder.emit("CrossEntropy", [g.matMul(hidden, weight, { transB: true }), targets], {});
+    const scaled = flat(g.mul(residual, column));
+    return [needs[0] ? g.mul(slope, column) : undefined, g.matMul(scaled, flat(hidden), { transA: true }), undefined];
+  },
+  reference: ([hidden, weight, targets]) => {
+    const [h, w] = [must(hidden, "hidden"), must(weight, "weight")];
+    const [v = 1, d = 1] = w.shape;
+    const slope = new Float64Array(h.data.length);
+    const nll = Float64Array.from(targets?.data ?? [], (target, i) => {
+      const row = Float64Array.from({ length: v }, (_, k) => {
+        let sum = 0;
+        for (let j = 0; j < d; j++) sum += (h.data[i * d + j] ?? 0) * (w.data[k * d + j] ?? 0);
+        return sum;
+      });
+      const loss = crossEntropyRow(row, target);
+      for (let j = 0; j < d; j++) slope[i * d + j] = row.reduce((sum, p, k) => sum + p * (w.data[k * d + j] ?? 0), 0);
+      return loss;
+    });
+    return [nll, slope];
+  },
+  // Rows are cut into `chunks` pieces of max(⌈rows / chunks⌉, minimumRows); the last pieces may be empty.
+  lower: (e, { inputs: [hidden = "", weight = "", targets = ""], outputs: [nll = "", slope = ""], inputTypes: [type], attributes: { chunks, minimumRows }, used }) => {
+    const [c = 1, l = 1, d = 1] = type?.shape ?? [];
+    const rows = multiplyDims(c, l);
+    const [x, t] = [e.reshape(hidden, [c, l, d], [rows, d]), e.reshape(targets, [c, l], [rows])];
+    const count = e.shape([rows]);
+    const share = e.fresh("Div", [e.fresh("Add", [count, e.integers([chunks - 1])]), e.integers([chunks])]);
+    const piece = e.fresh("Max", [share, e.integers([minimumRows])]);
+    const losses: string[] = [];
+    const slopes: string[] = [];
+    for (let i = 0; i < chunks; i++) {
+      const from = e.fresh("Min", [count, e.fresh("Mul", [piece, e.integers([i])])]);
+      const to = e.fresh("Min", [count, e.fresh("Mul", [piece, e.integers([i + 1])])]);
+      const cut = (value: string): string => (chunks === 1 ? value : e.fresh("Slice", [value, from, to, e.integers([0])]));
+      const logits = e.fresh("FusedMatMul", [cut(x), weight], { domain: "com.microsoft", attributes: { transA: 0n, transB: 1n, alpha: 1 } });
+      const result = lowerRows(e, logits, cut(t), used[1] ?? false);
+      losses.push(result.nll);
+      if (used[1]) slopes.push(e.fresh("MatMul", [result.gradient, weight]));
+    }
+    const join = (parts: readonly string[]): string => (parts.length === 1 ? (parts[0] ?? "") : e.fresh("Concat", parts, { attributes: { axis: 0n } }));
+    e.reshape(join(losses), [rows, 1], [c, l], nll);
+    if (used[1]) e.reshape(join(slopes), [rows, d], [c, l, d], slope);
+  },
+};
