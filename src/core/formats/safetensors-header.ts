@@ -58,7 +58,7 @@ function outermostKeys(json: string): string[] {
   let depth = 0;
   // Strings and brackets are the only tokens that matter; a string right after "{" or "," at depth 1 is a key.
   let beforeKey = false;
-  for (const match of json.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\],]/gs)) {
+  for (const match of json.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\],]/gs)) {
     const token = match[0];
     if (token === "{" || token === "[") depth++;
     else if (token === "}" || token === "]") depth--;
