@@ -1,0 +1,73 @@
+/**
+ * Draws a chart as SVG text by ECharts, without a browser: once for wide screens and paper, once for phones; CSS shows the
+ * one that fits. Colours are the page's CSS variables, so that a chart follows light and dark. Leaves what is drawn to its
+ * neighbours, one chart a file.
+ */
+import { BarChart, LineChart } from "echarts/charts";
+import { GridComponent } from "echarts/components";
+import { init, use } from "echarts/core";
+import type { EChartsCoreOption } from "echarts/core";
+import { SVGRenderer } from "echarts/renderers";
+import { html, trusted } from "../html.ts";
+import type { Markup } from "../html.ts";
+
+use([LineChart, BarChart, GridComponent, SVGRenderer]);
+
+/** Width of a drawing in CSS pixels: on a page or paper, and on a phone. */
+const WIDTHS = { wide: 860, narrow: 350 } as const;
+export type Size = keyof typeof WIDTHS;
+
+export interface LegendEntry {
+  readonly label: string;
+  /** A CSS colour or variable. */
+  readonly color: string;
+  readonly shape: "line" | "thin" | "dashed" | "dotted" | "block";
+}
+
+export interface Chart {
+  /** Unique on the page: a prefix of the ids inside the drawing. */
+  readonly id: string;
+  /** Read out in place of the picture. */
+  readonly description: string;
+  readonly legend: readonly LegendEntry[];
+  readonly heightPx: (size: Size) => number;
+  readonly option: (size: Size) => EChartsCoreOption;
+}
+
+/** Both drawings of a chart with its legend, as markup. */
+export function drawChart(chart: Chart): Markup {
+  const legend = chart.legend.map(({ label, color, shape }) => html`<li><span class="key ${shape}" style="--key:${color}"></span>${label}</li>`);
+  return html`<figure class="chart" role="img" aria-label="${chart.description}">
+<ul class="legend" aria-hidden="true">${legend}</ul>
+<div class="wide">${drawSvg(chart, "wide")}</div><div class="narrow">${drawSvg(chart, "narrow")}</div>
+</figure>`;
+}
+
+function drawSvg(chart: Chart, size: Size): Markup {
+  const width = WIDTHS[size];
+  const height = chart.heightPx(size);
+  const drawing = init(null, null, { renderer: "svg", ssr: true, width, height });
+  try {
+    drawing.setOption({ animation: false, textStyle: { fontFamily: "inherit" }, ...chart.option(size) });
+    return trusted(cleanSvg(drawing.renderToSVGString(), `${chart.id}-${size}`));
+  } finally {
+    drawing.dispose();
+  }
+}
+
+/** Ids and classes count over the whole process and would differ from call to call; hover rules and data marks serve no one here. */
+function cleanSvg(svg: string, id: string): string {
+  return svg
+    .replace(/zr\d+-/g, `${id}-`)
+    .replace(/\s+ecmeta_\w+="[^"]*"/g, "")
+    .replace(/<style\s*>[\s\S]*?<\/style>/g, "")
+    .replace(/\s+class="[^"]*"/g, "");
+}
+
+/** Axis, grid line and label colours that all charts share. */
+export const AXIS = {
+  line: { lineStyle: { color: "var(--rule)" } },
+  split: { lineStyle: { color: "var(--grid)" } },
+  label: { color: "var(--muted)", fontSize: 12 },
+  name: { color: "var(--muted)", fontSize: 12 },
+} as const;

@@ -1,0 +1,73 @@
+/** The charts of a run: loss per round with its numbers, partition, bytes, cross term. */
+import { barChart } from "../charts/bars.ts";
+import type { BarPart } from "../charts/bars.ts";
+import { crossTermChart } from "../charts/cross-term.ts";
+import { drawChart } from "../charts/draw.ts";
+import { lossChart } from "../charts/loss.ts";
+import type { RunFacts } from "../facts.ts";
+import { formatBytes, formatThings } from "../format.ts";
+import { html } from "../html.ts";
+import type { Markup } from "../html.ts";
+
+/** How many rows of one category (a value of the category field) each client holds, by client. */
+export interface CategoryCounts {
+  readonly category: string;
+  readonly rows: readonly number[];
+}
+
+/** Loss of each round. `id` is unique on the page. */
+export function lossSection(id: string, facts: RunFacts): Markup | undefined {
+  const chart = lossChart(`${id}-loss`, facts);
+  return chart && html`<section><h3>Loss per round</h3>${drawChart(chart)}</section>`;
+}
+
+/** Who holds how many rows, by split, and by category where that is known. */
+export function partitionSection(id: string, facts: RunFacts, categories: readonly CategoryCounts[]): Markup | undefined {
+  const { started } = facts;
+  if (started === undefined) return undefined;
+  const names = started.clients.map((c) => c.name);
+  const splits: BarPart[] = (["train", "validation", "test"] as const).map((split, i) => ({ label: split, color: `var(--c${i + 1})`, values: started.clients.map((c) => c[split]) }));
+  const bySplit = barChart({ id: `${id}-split`, description: `Rows of each of ${names.length} clients by split`, names, parts: splits, unit: "rows" });
+  const globalTest = started.globalTest === 0 ? undefined : html`<p class="note">${formatThings(started.globalTest, "row")} belong to no client: the global test, never used to select anything.</p>`;
+  return html`<section><h3>Who holds what</h3>${drawChart(bySplit)}${categories.length === 0 ? undefined : drawCategories(id, names, categories)}${globalTest}</section>`;
+}
+
+const MOST_CATEGORIES = 8;
+
+function drawCategories(id: string, names: readonly string[], categories: readonly CategoryCounts[]): Markup {
+  const total = ({ rows }: CategoryCounts): number => rows.reduce((a, b) => a + b, 0);
+  const ranked = [...categories].sort((a, b) => total(b) - total(a));
+  const shown = ranked.length > MOST_CATEGORIES ? ranked.slice(0, MOST_CATEGORIES - 1) : ranked;
+  const parts: BarPart[] = shown.map(({ category, rows }, i) => ({ label: category, color: `var(--c${i + 1})`, values: rows }));
+  const rest = ranked.slice(shown.length);
+  if (rest.length > 0) parts.push({ label: `${rest.length} others`, color: `var(--c${MOST_CATEGORIES})`, values: names.map((_, i) => rest.reduce((sum, { rows }) => sum + (rows[i] ?? 0), 0)) });
+  return drawChart(barChart({ id: `${id}-category`, description: `Training rows of each of ${names.length} clients by category`, names, parts, unit: "rows" }));
+}
+
+/** Bytes down to and up from each client over all rounds of the federation. */
+export function bytesSection(id: string, facts: RunFacts): Markup | undefined {
+  const commits = facts.commits.get("federated") ?? [];
+  const names = facts.started?.clients.map((c) => c.name) ?? [];
+  if (commits.length === 0 || names.length === 0) return undefined;
+  const sum = (of: "bytesDown" | "bytesUp"): number[] => names.map((_, client) => commits.reduce((n, { updates }) => n + (updates.find((u) => u.client === client)?.[of] ?? 0), 0));
+  const down = sum("bytesDown");
+  const up = sum("bytesUp");
+  const chart = barChart({
+    id: `${id}-bytes`,
+    description: `Bytes down to and up from each of ${names.length} clients`,
+    names,
+    parts: [{ label: "down to the client (adapter)", color: "var(--c1)", values: down }, { label: "up from the client (update)", color: "var(--c2)", values: up }],
+    unit: "bytes",
+  });
+  const all = [...down, ...up].reduce((a, b) => a + b, 0);
+  return html`<section><h3>What travelled</h3>${drawChart(chart)}<p class="note">${formatBytes(all)} in all over ${formatThings(commits.length, "round")}; one adapter is ${formatBytes(facts.started?.adapterBytes ?? 0)}. Rows never travel.</p></section>`;
+}
+
+/** The LoRA cross term of each round. */
+export function crossTermSection(id: string, facts: RunFacts): Markup | undefined {
+  const chart = crossTermChart(`${id}-cross`, facts);
+  return (
+    chart &&
+    html`<section><h3>What averaging the factors loses</h3>${drawChart(chart)}<p class="note">Cross term of each round: ‖mean(B)·mean(A) − mean(B·A)‖ / ‖mean(B·A)‖ over all factor pairs. 0 % means that averaging the LoRA factors is as good as averaging their products.</p></section>`
+  );
+}
