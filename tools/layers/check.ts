@@ -6,12 +6,12 @@ import { BARRELS, LAYERS, type Layer } from "./table.ts";
 /** One sentence per violation: where, what was found, what is allowed. */
 export type Violations = readonly string[];
 
-/** Checks files given as path (relative to src/, with "/") → text. Test files may import anything and are left out. */
+/** Checks files given as path (relative to src/, with "/") → text. Tests and their fixtures (`x.fixture.ts`) may import anything and are left out. */
 export function checkLayers(files: ReadonlyMap<string, string>): Violations {
   const violations: string[] = [];
   const edges = new Map<string, string[]>();
   for (const [file, text] of files) {
-    if (!/\.ts$/.test(file) || /\.(test|d)\.ts$/.test(file)) continue;
+    if (!file.endsWith(".ts") || /\.(test|fixture|d)\.ts$/.test(file)) continue;
     const { imports, onlyReExports, syntaxErrors } = parseImports(file, text);
     violations.push(...syntaxErrors.map((e) => `${file}: expected TypeScript, got a syntax error: ${e}`));
     const barrel = BARRELS.includes(file);
