@@ -1,0 +1,94 @@
+/**
+ * Lays examples end to end in rows (packs) and cuts a step's rows into micro-batches.
+ * Which examples a step takes is left to order.ts, several clients side by side to stack.ts.
+ */
+import { FedtuneError } from "../../core/base/errors.ts";
+import { IGNORED_LABEL, type EncodedDataset, type PackedRows } from "./types.ts";
+
+/** One row: its examples in order, and how many tokens they fill. */
+interface Bin {
+  readonly examples: number[];
+  used: number;
+}
+
+/** Number of tokens of example `index`. */
+function lengthOf(dataset: EncodedDataset, index: number): number {
+  return (dataset.offsets[index + 1] ?? 0) - (dataset.offsets[index] ?? 0);
+}
+
+/** First-fit decreasing: longest example first, each into the first row that has room. Ties keep their order. */
+function fillBins(dataset: EncodedDataset, indices: ArrayLike<number>, width: number): Bin[] {
+  const order = Array.from(indices, (index, at) => ({ index, at, length: lengthOf(dataset, index) })).sort((a, b) => b.length - a.length || a.at - b.at);
+  const bins: Bin[] = [];
+  for (const { index, length } of order) {
+    if (length > width) {
+      throw new FedtuneError("config", { where: "packing", expected: `examples of at most ${width} tokens`, got: `one of ${length}`, remedy: "Rows must be at least as long as data.max_tokens" });
+    }
+    const bin = bins.find((b) => b.used + length <= width);
+    if (bin === undefined) bins.push({ examples: [index], used: length });
+    else {
+      bin.examples.push(index);
+      bin.used += length;
+    }
+  }
+  return bins;
+}
+
+/** Writes rows as flat arrays; as wide as the longest of them. */
+function layOut(dataset: EncodedDataset, bins: readonly Bin[]): PackedRows {
+  const width = bins.reduce((widest, bin) => Math.max(widest, bin.used), 0);
+  const size = bins.length * width;
+  const ids = new Int32Array(size); // [rows, width]
+  const positions = new Int32Array(size);
+  const segments = new Int32Array(size);
+  const labelledRows: number[] = [];
+  const targets: number[] = [];
+  let examples = 0;
+  for (const [row, bin] of bins.entries()) {
+    let at = row * width;
+    for (const [segment, index] of bin.examples.entries()) {
+      const start = dataset.offsets[index] ?? 0;
+      const length = lengthOf(dataset, index);
+      for (let p = 0; p < length; p++, at++) {
+        ids[at] = dataset.ids[start + p] ?? 0;
+        positions[at] = p;
+        segments[at] = segment + 1;
+        const next = p + 1 < length ? (dataset.labels[start + p + 1] ?? IGNORED_LABEL) : IGNORED_LABEL;
+        if (next === IGNORED_LABEL) continue;
+        labelledRows.push(at);
+        targets.push(next);
+      }
+      examples++;
+    }
+  }
+  const tokens = bins.reduce((sum, bin) => sum + bin.used, 0);
+  return { rows: bins.length, width, ids, positions, segments, labelledRows: Int32Array.from(labelledRows), targets: Int32Array.from(targets), examples, tokens };
+}
+
+/**
+ * Packs examples into as few rows as first-fit decreasing finds, the longest examples first.
+ * Rows are as wide as the longest of them, at most `width` tokens; the first token of an example is never a target.
+ * An index that occurs twice is laid out twice. Throws FedtuneError "config" for an example longer than `width`.
+ */
+export function packExamples(dataset: EncodedDataset, indices: ArrayLike<number>, options: { readonly width: number }): PackedRows {
+  return layOut(dataset, fillBins(dataset, indices, options.width));
+}
+
+/**
+ * The examples of a step packed and cut into micro-batches of at most `tokensPerMicroBatch` tokens, padding included (one
+ * row where even that is longer). Rows are spread evenly: batches differ by at most one row, and rows of like length meet.
+ * Errors as `packExamples`.
+ */
+export function microBatches(
+  dataset: EncodedDataset,
+  indices: ArrayLike<number>,
+  options: { readonly width: number; readonly tokensPerMicroBatch: number },
+): readonly PackedRows[] {
+  const bins = fillBins(dataset, indices, options.width).sort((a, b) => b.used - a.used);
+  const widest = bins[0]?.used ?? 1;
+  const rowsEach = Math.max(1, Math.floor(options.tokensPerMicroBatch / Math.max(1, widest)));
+  const batches = Math.ceil(bins.length / rowsEach);
+  return Array.from({ length: batches }, (_, i) =>
+    layOut(dataset, bins.slice(Math.floor((i * bins.length) / batches), Math.floor(((i + 1) * bins.length) / batches))),
+  );
+}
