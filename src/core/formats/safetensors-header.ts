@@ -4,6 +4,7 @@
  */
 import { FedtuneError, messageOf } from "../base/errors.ts";
 import { bytesPerElement, elementCount, formatShape, type DType } from "../base/tensor.ts";
+import { scanHeader } from "./header-scan.ts";
 
 /** One tensor in a file; `start` and `end` are absolute byte offsets in the file, `end` exclusive. */
 export interface TensorEntry {
@@ -26,6 +27,8 @@ export type SafetensorsMetadata = Readonly<Record<string, string>>;
 export const LENGTH_BYTES = 8;
 /** The Python library's limit on the header. */
 export const MAX_HEADER_BYTES = 100_000_000;
+/** Header, entry, shape. */
+const MAX_HEADER_DEPTH = 3;
 
 const DOWNLOAD_AGAIN = "The file is damaged or unfinished: fetch or write it again";
 const HOSTILE = "Do not use this file: fetch it again from a source that you trust";
@@ -52,20 +55,26 @@ function show(value: unknown): string {
   return text.length > 60 ? `${text.slice(0, 57)}…` : text;
 }
 
-/** The keys of the outermost object of valid JSON text, in order, duplicates included (JSON.parse hides them). */
-function outermostKeys(json: string): string[] {
-  const keys: string[] = [];
-  let depth = 0;
-  // Strings and brackets are the only tokens that matter; a string right after "{" or "," at depth 1 is a key.
-  let beforeKey = false;
-  for (const match of json.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\],]/gs)) {
-    const token = match[0];
-    if (token === "{" || token === "[") depth++;
-    else if (token === "}" || token === "]") depth--;
-    else if (token.startsWith('"') && depth === 1 && beforeKey) keys.push(String(JSON.parse(token)));
-    beforeKey = token === "{" || token === ",";
+/** Parses the header's JSON; refuses what is not a JSON object, nests deeper than a header does, or names a tensor twice. */
+function parseJson(path: string, header: Uint8Array): Record<string, unknown> {
+  const scan = scanHeader(header, MAX_HEADER_DEPTH);
+  if (scan.depth > MAX_HEADER_DEPTH) throw new FedtuneError("model", { where: path, expected: `a safetensors header nested ${MAX_HEADER_DEPTH} deep`, got: "deeper nesting", remedy: HOSTILE });
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  let parsed: unknown;
+  let names: string[];
+  try {
+    parsed = JSON.parse(decoder.decode(header));
+    names = scan.keys.map(([start, end]) => String(JSON.parse(decoder.decode(header.subarray(start, end)))));
+  } catch (error) {
+    throw new FedtuneError("model", { where: path, expected: "a safetensors header of JSON", got: messageOf(error), remedy: DOWNLOAD_AGAIN, cause: error });
   }
-  return keys;
+  if (!isRecord(parsed)) throw new FedtuneError("model", { where: path, expected: "a safetensors header that is a JSON object", got: show(parsed), remedy: DOWNLOAD_AGAIN });
+  const seen = new Set<string>();
+  for (const name of names) {
+    if (seen.has(name)) throw new FedtuneError("model", { where: `${path}: tensor ${show(name)}`, expected: "each name once", got: "the name twice", remedy: HOSTILE, details: { path, tensor: name } });
+    seen.add(name);
+  }
+  return parsed;
 }
 
 function parseMetadata(path: string, value: unknown): SafetensorsMetadata {
@@ -128,20 +137,7 @@ function checkLayout(path: string, tensors: ReadonlyMap<string, TensorEntry>, da
  *   overlaps, holes, and names given twice
  */
 export function parseHeader(path: string, header: Uint8Array, sizeBytes: number): { metadata: SafetensorsMetadata; tensors: ReadonlyMap<string, TensorEntry> } {
-  let text: string;
-  let parsed: unknown;
-  try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(header);
-    parsed = JSON.parse(text);
-  } catch (error) {
-    throw new FedtuneError("model", { where: path, expected: "a safetensors header of JSON", got: messageOf(error), remedy: DOWNLOAD_AGAIN, cause: error });
-  }
-  if (!isRecord(parsed)) throw new FedtuneError("model", { where: path, expected: "a safetensors header that is a JSON object", got: show(parsed), remedy: DOWNLOAD_AGAIN });
-  const seen = new Set<string>();
-  for (const key of outermostKeys(text)) {
-    if (seen.has(key)) throw new FedtuneError("model", { where: `${path}: tensor ${show(key)}`, expected: "each name once", got: "the name twice", remedy: HOSTILE, details: { path, tensor: key } });
-    seen.add(key);
-  }
+  const parsed = parseJson(path, header);
   const dataStart = LENGTH_BYTES + header.byteLength;
   const tensors = new Map<string, TensorEntry>();
   let metadata: SafetensorsMetadata = {};

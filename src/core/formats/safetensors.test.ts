@@ -147,6 +147,8 @@ describe("unsound files are refused in one sentence that names file and tensor",
     ["a hole between tensors", () => fileOf({ v: f32(0, 8), w: f32(12, 20) }, 20), /tensor "w": .*a hole of 4 bytes after "v"/],
     ["a hole after the header", () => fileOf({ v: f32(4, 8) }, 8), /tensor "v": .*a hole of 4 bytes after the header/],
     ["bytes that no tensor owns", () => fileOf({ v: f32(0, 8) }, 9), /expected a file of \d+ bytes, as its header says, got \d+ bytes/],
+    ["nesting that exhausts a parser", () => fileOf(`{"w":${"[".repeat(1e6)}`), /expected a safetensors header nested 3 deep, got deeper nesting/],
+    ["metadata of a million escapes that never ends", () => fileOf(`{"__metadata__":{"a":"${"\\n".repeat(1e6)}`), /expected a safetensors header of JSON/],
     ["a name given twice", () => fileOf(`{"w":${JSON.stringify(f32(0, 8))}, "\\u0077":${JSON.stringify(f32(0, 8))}}`, 8), /tensor "w": expected each name once, got the name twice/],
   ];
   test.each(cases)("%s", (_name, make, message) => {
