@@ -13,7 +13,7 @@ const tsc = spawnSync(process.execPath, [join(root, "node_modules", "typescript"
 if (tsc.status !== 0) process.exit(1);
 
 /** Everything in src/ that is not TypeScript (generated JavaScript with its declarations, scripts and styles of pages). */
-const carried = globSync(["**/*", "!**/*.ts", "**/*.d.ts", "!**/*.proto"], { cwd: join(root, "src") });
+const carried = globSync("**/*", { cwd: join(root, "src") }).filter((path) => path.endsWith(".d.ts") || !/\.(ts|proto)$/.test(path));
 for (const path of carried) {
   mkdirSync(dirname(join(dist, path)), { recursive: true });
   cpSync(join(root, "src", path), join(dist, path));
