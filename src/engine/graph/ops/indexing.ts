@@ -81,9 +81,12 @@ export const ScatterRows: OpRecord<OpAttributes["ScatterRows"]> = {
   lower: (e, { inputs: [x = "", rows = ""], outputs: [y = ""], inputTypes: [type], outputTypes: [out] }) => {
     const [c = 1, l = 1, d = 1] = type?.shape ?? [];
     const n = out?.shape[1] ?? 1;
-    const flat = e.reshape(flatRows(e, rows, c, n), [c, l], [multiplyDims(c, l), 1]);
+    const updates = multiplyDims(c, l);
+    const flat = e.reshape(flatRows(e, rows, c, n), [c, l], [updates, 1]);
     const zeros = e.fresh("ConstantOfShape", [e.shape([multiplyDims(c, n), d])]);
-    const sum = e.fresh("ScatterND", [zeros, flat, e.reshape(x, [c, l, d], [multiplyDims(c, l), d])], { attributes: { reduction: "add" } });
+    // Not ScatterND: onnxruntime adds its rows from several threads without a lock, so that repeated rows lose sums.
+    const everywhere = e.fresh("Expand", [flat, e.shape([updates, d])]);
+    const sum = e.fresh("ScatterElements", [zeros, everywhere, e.reshape(x, [c, l, d], [updates, d])], { attributes: { axis: 0n, reduction: "add" } });
     e.reshape(sum, [multiplyDims(c, n), d], [c, n, d], y);
   },
 };
