@@ -25,7 +25,7 @@ export function examplesOfStep(place: StepPlace): Int32Array {
   const key = randomKey(seed, "example order");
   const out = new Int32Array(batchSize);
   let epoch = -1;
-  let order = new Int32Array(0);
+  let order: Int32Array = new Int32Array(0);
   for (let i = 0; i < batchSize; i++) {
     const drawn = step * batchSize + i;
     if (Math.floor(drawn / n) !== epoch) {

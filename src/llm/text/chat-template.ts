@@ -21,15 +21,17 @@ export interface ChatTemplate {
   readonly file: string;
   /**
    * The text of the messages; `addGenerationPrompt` ends it where the assistant's answer begins.
-   * Throws FedtuneError "data" where the template refuses the messages.
+   * Throws FedtuneError "data", naming `where` (a row, say), where the template refuses the messages.
    */
-  render(messages: readonly ChatMessage[], options: { readonly addGenerationPrompt: boolean }): string;
+  render(messages: readonly ChatMessage[], options: { readonly addGenerationPrompt: boolean; readonly where?: string }): string;
 }
 
 /**
  * The date that templates see through `strftime_now`: a fixed one (the default in Llama's own templates), because training
- * text must not change with the day it is made on.
+ * text must not change with the day it is made on. The library declares its own and lets nobody redeclare it, so templates
+ * are made to call this one by another name.
  */
+const DATE_FUNCTION = "fixed_strftime_now";
 const FIXED_DATE: Readonly<Record<string, string>> = {
   Y: "2024", y: "24", m: "07", d: "26", e: "26", B: "July", b: "Jul", A: "Friday", a: "Fri", H: "00", I: "12", M: "00", S: "00", p: "AM", j: "208", "%": "%",
 };
@@ -38,10 +40,16 @@ function formatFixedDate(format: string): string {
   return format.replaceAll(/%-?(.)/g, (whole, letter: string) => FIXED_DATE[letter] ?? whole);
 }
 
+/** A parsed Jinja source; `render` gives the text for the variables. */
+export interface JinjaTemplate {
+  render(variables: Readonly<Record<string, unknown>>): string;
+}
+
 /** Parses a Jinja source. Throws FedtuneError "model" with the file where it does not parse. */
-export function parseJinja(source: string, file: string): Template {
+export function parseJinja(source: string, file: string): JinjaTemplate {
   try {
-    return new Template(source);
+    const template = new Template(source.replaceAll(/\bstrftime_now\b/g, DATE_FUNCTION));
+    return { render: (variables) => template.render({ ...variables, [DATE_FUNCTION]: formatFixedDate }) };
   } catch (cause) {
     throw new FedtuneError("model", { where: file, expected: "a Jinja template that @huggingface/jinja can parse", got: messageOf(cause), cause });
   }
@@ -69,13 +77,13 @@ export function createChatTemplate(tokenizer: Tokenizer): ChatTemplate {
   return {
     source: found.source,
     file: found.file,
-    render(messages, { addGenerationPrompt }) {
+    render(messages, { addGenerationPrompt, where }) {
       try {
-        return template.render({ messages: messages.map((m) => ({ ...m })), add_generation_prompt: addGenerationPrompt, strftime_now: formatFixedDate, ...tokens });
+        return template.render({ messages: messages.map((m) => ({ ...m })), add_generation_prompt: addGenerationPrompt, ...tokens });
       } catch (cause) {
         throw new FedtuneError("data", {
-          where: found.file,
-          expected: "messages that the chat template accepts",
+          where: where ?? found.file,
+          expected: `messages that the chat template in ${found.file} accepts`,
           got: `roles ${messages.map((m) => m.role).join(", ") || "(none)"}: ${messageOf(cause)}`,
           cause,
         });

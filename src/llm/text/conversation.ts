@@ -12,9 +12,9 @@ export interface TextPiece {
   readonly learn: boolean;
 }
 
-function boundaryError(template: ChatTemplate, turn: number, got: string): FedtuneError {
+function boundaryError({ template, where }: SplitOptions, turn: number, got: string): FedtuneError {
   return new FedtuneError("data", {
-    where: `${template.file}, message ${turn + 1}`,
+    where: `${where ?? "conversation"}, message ${turn + 1}, written by ${template.file}`,
     expected: "a chat template whose text of the first messages stays the same when more messages follow",
     got,
     remedy: "Use the template `alpaca` or a Jinja file of your own, or conversations with one answer each",
@@ -49,9 +49,9 @@ function firstEndToken(text: string, from: number, endTokens: readonly string[])
  * earlier turns' thoughts, say) break that; then the turn ends at its first end token, provided what stands before it is what
  * the message says.
  */
-function findTurnEnd(full: string, start: number, turn: number, context: Required<SplitOptions> & { readonly messages: readonly ChatMessage[] }): number {
+function findTurnEnd(full: string, start: number, turn: number, context: SplitOptions & { readonly messages: readonly ChatMessage[] }): number {
   const { template, endTokens, messages } = context;
-  const upToHere = template.render(messages.slice(0, turn + 1), { addGenerationPrompt: false });
+  const upToHere = render(context, messages.slice(0, turn + 1), false);
   if (upToHere.length >= start && full.startsWith(upToHere)) {
     const trimmed = start + full.slice(start, upToHere.length).trimEnd().length;
     return afterLastEndToken(full, [start, upToHere.length], endTokens) ?? trimmed;
@@ -59,13 +59,19 @@ function findTurnEnd(full: string, start: number, turn: number, context: Require
   const end = firstEndToken(full, start, endTokens);
   const said = end === undefined ? "" : full.slice(start, end[0]).trim();
   if (end !== undefined && said !== "" && (messages[turn]?.content ?? "").trim().endsWith(said)) return end[1];
-  throw boundaryError(template, turn, "an answer that is written differently once another message follows it");
+  throw boundaryError(context, turn, "an answer that is written differently once another message follows it");
 }
 
 interface SplitOptions {
   readonly template: ChatTemplate;
   /** Texts of the tokens that end a turn; the first is the model's eos. */
   readonly endTokens: readonly string[];
+  /** The row, for messages. */
+  readonly where?: string;
+}
+
+function render({ template, where }: SplitOptions, messages: readonly ChatMessage[], addGenerationPrompt: boolean): string {
+  return template.render(messages, { addGenerationPrompt, ...(where === undefined ? {} : { where }) });
 }
 
 /**
@@ -75,19 +81,19 @@ interface SplitOptions {
  * Throws FedtuneError "data" where there is no answer, the conversation begins with one, or boundaries cannot be told.
  */
 export function splitConversation(messages: readonly ChatMessage[], options: SplitOptions): { readonly pieces: readonly TextPiece[]; readonly endsOpen: boolean } {
-  const { template, endTokens } = options;
+  const { endTokens } = options;
   if (messages[0]?.role === "assistant" || !messages.some((m) => m.role === "assistant")) {
-    throw new FedtuneError("data", { where: "conversation", expected: "a user's message and then an assistant's", got: `roles ${messages.map((m) => m.role).join(", ") || "(none)"}` });
+    throw new FedtuneError("data", { where: options.where ?? "conversation", expected: "a user's message and then an assistant's", got: `roles ${messages.map((m) => m.role).join(", ") || "(none)"}` });
   }
-  const full = template.render(messages, { addGenerationPrompt: false });
+  const full = render(options, messages, false);
   const pieces: TextPiece[] = [];
   let done = 0;
   let endsOpen = false;
   for (const [turn, message] of messages.entries()) {
     if (message.role !== "assistant") continue;
-    const prompt = template.render(messages.slice(0, turn), { addGenerationPrompt: true });
-    if (!full.startsWith(prompt) || prompt.length < done) throw boundaryError(template, turn, "messages before an answer that are written differently once it follows");
-    const end = findTurnEnd(full, prompt.length, turn, { template, endTokens, messages });
+    const prompt = render(options, messages.slice(0, turn), true);
+    if (!full.startsWith(prompt) || prompt.length < done) throw boundaryError(options, turn, "messages before an answer that are written differently once it follows");
+    const end = findTurnEnd(full, prompt.length, turn, { ...options, messages });
     pieces.push({ text: full.slice(done, prompt.length), learn: false }, { text: full.slice(prompt.length, end), learn: true });
     done = end;
     endsOpen = turn === messages.length - 1 && !endTokens.some((token) => token !== "" && full.slice(prompt.length, end).endsWith(token));
