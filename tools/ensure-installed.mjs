@@ -24,7 +24,7 @@ function isInstalled() {
 }
 
 function install() {
-  console.error("Installing what is needed into node_modules/ (npm ci; only once, about 400 MB) …");
+  console.error("Installing what is needed into node_modules/ (npm ci; only once, about 0.8 GB on disk) …");
   const path = (process.env.PATH ?? "").split(delimiter).filter((folder) => !folder.startsWith(root)).join(delimiter);
   // Without ONNXRUNTIME_NODE_INSTALL=skip, npm 10 lets onnxruntime-node fetch CUDA libraries from outside the npm registry.
   const env = { ...process.env, PATH: path, ONNXRUNTIME_NODE_INSTALL: "skip" };
