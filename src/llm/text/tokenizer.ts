@@ -41,6 +41,30 @@ interface RawTokenizer {
   token_to_id(token: string): number | undefined;
   id_to_token(id: number): string | undefined;
   get_vocab(withAddedTokens: boolean): Map<string, number>;
+  readonly model?: { cache?: WordCache };
+}
+
+/** How a byte-pair model of the library remembers the tokens of words. */
+interface WordCache {
+  get(word: string): readonly string[] | undefined;
+  put(word: string, tokens: readonly string[]): void;
+  clear(): void;
+}
+
+/** Words remembered before all are forgotten: a few tens of megabytes. */
+const REMEMBERED_WORDS = 200_000;
+
+/** The library's own cache holds 10,000 words and reorders them at each look; this one nearly doubles the rate on English text. */
+function createWordCache(): WordCache {
+  const words = new Map<string, readonly string[]>();
+  return {
+    get: (word) => words.get(word),
+    put(word, tokens) {
+      if (words.size >= REMEMBERED_WORDS) words.clear();
+      words.set(word, tokens);
+    },
+    clear: () => words.clear(),
+  };
 }
 
 function createRaw(files: TokenizerFiles): RawTokenizer {
@@ -48,7 +72,9 @@ function createRaw(files: TokenizerFiles): RawTokenizer {
   const json = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null, added_tokens: [], ...files.tokenizerJson };
   try {
     // Its declarations import without file endings, so under nodenext the class is `any`; the interface above states what it does.
-    return new LibraryTokenizer(json, files.tokenizerConfig) as RawTokenizer;
+    const raw = new LibraryTokenizer(json, files.tokenizerConfig) as RawTokenizer;
+    if (raw.model?.cache !== undefined) raw.model.cache = createWordCache();
+    return raw;
   } catch (cause) {
     throw new FedtuneError("model", { where: files.path, expected: "a tokenizer that @huggingface/tokenizers can read", got: messageOf(cause), cause });
   }
