@@ -4,11 +4,12 @@
  * Federations in lock step have no client in common; the baselines in which each client is alone train side by side this way.
  */
 import { FedtuneError, interrupted, must } from "../../core/base/errors.ts";
+import type { FactorPair } from "../../core/base/factor-pair.ts";
 import type { NamedTensors } from "../../core/base/tensor.ts";
 import { PROTOCOL_VERSION, type Reply, type Task } from "../protocol/messages.ts";
 import type { Transport } from "../protocol/transport.ts";
 import type { FederationSettings } from "../strategies/settings.ts";
-import type { FactorPair, Strategy } from "../strategies/types.ts";
+import type { Strategy } from "../strategies/types.ts";
 import type { ClientMemory } from "./client.ts";
 import type { EvaluationResult } from "./evaluation.ts";
 import type { JournalEvent, Scenario } from "./events.ts";

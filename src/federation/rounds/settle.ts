@@ -1,12 +1,13 @@
 /** From the replies of one round to the next adapter: checks, weights, aggregation. Pure; storing the outcome is the coordinator's. */
 import { FedtuneError } from "../../core/base/errors.ts";
+import type { FactorPair } from "../../core/base/factor-pair.ts";
 import type { NamedTensors } from "../../core/base/tensor.ts";
 import { tensorBytes } from "../protocol/encode.ts";
 import type { FailureReply, Reply, Update } from "../protocol/messages.ts";
 import { updateFault } from "../strategies/check.ts";
 import { crossTerm } from "../strategies/cross-term.ts";
 import type { FederationSettings } from "../strategies/settings.ts";
-import type { FactorPair, Strategy } from "../strategies/types.ts";
+import type { Strategy } from "../strategies/types.ts";
 import type { RoundCommitted } from "./replay.ts";
 
 export interface SettleOptions {
@@ -101,6 +102,6 @@ function mergeNext(global: NamedTensors<"float32">, next: NamedTensors<"float32"
 }
 
 function crossTermOf(shared: readonly { readonly share: number; readonly tensors: NamedTensors<"float32"> }[], payload: NamedTensors<"float32">, pairs: readonly FactorPair[]): number | null | undefined {
-  const sent = pairs.filter(({ down, up }) => payload.has(down) && payload.has(up));
+  const sent = pairs.filter(({ a, b }) => payload.has(a) && payload.has(b));
   return shared.length < 2 || sent.length === 0 ? undefined : crossTerm(sent, shared);
 }

@@ -63,7 +63,7 @@ export async function runToy(store: RunStore, events: readonly JournalEvent[], f
   return runFederations(federations, replay(events), {
     plan: { seed: 5, rounds: 3, localSteps: 4, weighting: "examples", evaluateEvery: 2, ...options.plan },
     strategy: fedavg,
-    pairs: [{ up: "q.lora_B.weight", down: "q.lora_A.weight", scaling: 2 }],
+    pairs: [{ a: "q.lora_A.weight", b: "q.lora_B.weight", scaling: 2 }],
     store,
     transport,
     ...(options.carry === true && { memory }),

@@ -5,9 +5,9 @@
  * larger ones, whose Gram matrices grow with the square of the clients, by random signs z: E‖Mz‖² = ‖M‖² (Hutchinson 1990).
  */
 import { must } from "../../core/base/errors.ts";
+import type { FactorPair } from "../../core/base/factor-pair.ts";
 import { randomKey, randomWords } from "../../core/base/random.ts";
 import type { NamedTensors, Tensor } from "../../core/base/tensor.ts";
-import type { FactorPair } from "./types.ts";
 
 /** One client's factors and its share of the mean. */
 export interface SharedUpdate {
@@ -59,11 +59,11 @@ export function crossTerm(pairs: readonly FactorPair[], updates: readonly Shared
 
 function gather(pair: FactorPair, updates: readonly SharedUpdate[]): { dims: Dims; factors: readonly Factors[] } {
   const pick = (tensors: NamedTensors<"float32">, name: string): Tensor<"float32"> => must(tensors.get(name), `factor ${name}`);
-  const factors = updates.map(({ share, tensors }) => ({ share, up: pick(tensors, pair.up).data, down: pick(tensors, pair.down).data }));
+  const factors = updates.map(({ share, tensors }) => ({ share, up: pick(tensors, pair.b).data, down: pick(tensors, pair.a).data }));
   const [first] = updates;
   if (first === undefined) return { dims: { O: 0, R: 0, D: 0 }, factors };
-  const [O = 0, R = 0] = pick(first.tensors, pair.up).shape;
-  const [, D = 0] = pick(first.tensors, pair.down).shape;
+  const [O = 0, R = 0] = pick(first.tensors, pair.b).shape;
+  const [, D = 0] = pick(first.tensors, pair.a).shape;
   return { dims: { O, R, D }, factors };
 }
 

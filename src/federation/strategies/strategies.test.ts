@@ -4,13 +4,13 @@ import { fileURLToPath } from "node:url";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { FactorPair } from "../../core/base/factor-pair.ts";
 import { normals, randomKey } from "../../core/base/random.ts";
 import { elementCount, tensor, type NamedTensors } from "../../core/base/tensor.ts";
 import { updateFault } from "./check.ts";
 import { crossTerm, type SharedUpdate } from "./cross-term.ts";
 import { fedavg } from "./fedavg.ts";
 import { loadStrategy } from "./load.ts";
-import type { FactorPair } from "./types.ts";
 
 const key = randomKey(3, "test");
 const named = (entries: Record<string, [number[], number[] | Float64Array]>): NamedTensors<"float32"> =>
@@ -54,7 +54,7 @@ describe("an update", () => {
 });
 
 describe("the cross term", () => {
-  const pairs: FactorPair[] = [{ down: "A", up: "B", scaling: 2 }, { down: "A2", up: "B2", scaling: 0.5 }];
+  const pairs: FactorPair[] = [{ a: "A", b: "B", scaling: 2 }, { a: "A2", b: "B2", scaling: 0.5 }];
   const [R, O, D] = [2, 3, 5];
   const client = (i: number, spread: number): NamedTensors<"float32"> =>
     new Map(Object.entries({ A: [R, D], B: [O, R], A2: [R, O], B2: [D, R] }).map(([name, shape], t) => {
@@ -67,7 +67,7 @@ describe("the cross term", () => {
   function dense(shared: readonly SharedUpdate[]): number {
     let cross = 0;
     let whole = 0;
-    for (const { down, up, scaling } of pairs) {
+    for (const { a: down, b: up, scaling } of pairs) {
       const [o = 0, r = 0] = shared[0]?.tensors.get(up)?.shape ?? [];
       const [, d = 0] = shared[0]?.tensors.get(down)?.shape ?? [];
       const at = (tensors: NamedTensors<"float32">, name: string, i: number): number => tensors.get(name)?.data[i] ?? 0;
@@ -94,9 +94,9 @@ describe("the cross term", () => {
   });
 
   it("is estimated within a few per cent where the exact way is too dear", () => {
-    const many = Array.from({ length: 12 }, (_, i): FactorPair => ({ down: `A${i}`, up: `B${i}`, scaling: 1 + i / 4 }));
+    const many = Array.from({ length: 12 }, (_, i): FactorPair => ({ a: `A${i}`, b: `B${i}`, scaling: 1 + i / 4 }));
     const factors = (c: number): NamedTensors<"float32"> =>
-      named(Object.fromEntries(many.flatMap(({ down, up }, i) => [[down, [[4, 40], normals(key, [c, 2 * i, 7], 160)]], [up, [[30, 4], normals(key, [c, 2 * i + 1, 7], 120).map((x) => x + 1)]]])));
+      named(Object.fromEntries(many.flatMap(({ a: down, b: up }, i) => [[down, [[4, 40], normals(key, [c, 2 * i, 7], 160)]], [up, [[30, 4], normals(key, [c, 2 * i + 1, 7], 120).map((x) => x + 1)]]])));
     const shared = [0.2, 0.3, 0.5].map((share, c) => ({ share, tensors: factors(c) }));
     const exact = crossTerm(many, shared, { budget: 1e9 }) ?? 0;
     expect(exact).toBeGreaterThan(0.3);
@@ -109,7 +109,7 @@ describe("the cross term", () => {
     expect(crossTerm(pairs, updates(3, 0))).toBeLessThan(1e-12);
     expect(crossTerm([], updates(3, 1))).toBe(null);
     const zero = named({ A: [[1, 1], [0]], B: [[1, 1], [0]] });
-    expect(crossTerm([{ down: "A", up: "B", scaling: 1 }], [{ share: 0.5, tensors: zero }, { share: 0.5, tensors: zero }])).toBe(null);
+    expect(crossTerm([{ a: "A", b: "B", scaling: 1 }], [{ share: 0.5, tensors: zero }, { share: 0.5, tensors: zero }])).toBe(null);
   });
 });
 

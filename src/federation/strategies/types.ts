@@ -28,10 +28,3 @@ export interface Strategy {
   /** The tensors of the next adapter, for the payload's names. Must not change what it is given. */
   aggregate(input: AggregateInput): NamedTensors<"float32">;
 }
-
-/** Two tensors whose product is what the model sees: `up` `[O, R]` times `down` `[R, D]`, scaled. */
-export interface FactorPair {
-  readonly down: string;
-  readonly up: string;
-  readonly scaling: number;
-}
