@@ -5,16 +5,10 @@ import { trackResource } from "../../core/base/disposal.ts";
 import type { ArrayOf, DType, Tensor } from "../../core/base/tensor.ts";
 import { formatShape } from "../../core/base/tensor.ts";
 import { encodeOnnx } from "../graph/onnx/encode.ts";
-import type { WeightLocation } from "../graph/onnx/encode.ts";
 import { hashGraph } from "../graph/print.ts";
 import type { Graph } from "../graph/types.ts";
 import { verifyGraph } from "../graph/verify.ts";
-
-/** Frozen tensors of a graph: a folder, and where in its files each weight's bytes lie. */
-export interface WeightFiles {
-  readonly folder: string;
-  locate(name: string): WeightLocation;
-}
+import type { WeightFiles } from "../graph/weights.ts";
 
 export interface SessionOptions {
   /** Threads of one run. */

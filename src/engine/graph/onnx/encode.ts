@@ -8,19 +8,13 @@ import type { Dim } from "../dims.ts";
 import { OPS } from "../ops/all.ts";
 import type { LoweredNode, OpRecord } from "../ops/record.ts";
 import type { Graph, TensorType } from "../types.ts";
+import type { WeightLocation } from "../weights.ts";
 import type { OnnxAttribute, OnnxEmitter } from "./emitter.ts";
 import {
   AttributeProto_AttributeType, AttributeProtoSchema, GraphProtoSchema, ModelProtoSchema, NodeProtoSchema, OperatorSetIdProtoSchema, StringStringEntryProtoSchema,
   TensorProto_DataLocation, TensorProto_DataType, TensorProtoSchema, TensorShapeProto_DimensionSchema, TensorShapeProtoSchema, TypeProto_TensorSchema, TypeProtoSchema, ValueInfoProtoSchema,
 } from "./onnx_pb.js";
 import type { AttributeProto, NodeProto, TensorProto, ValueInfoProto } from "./onnx_pb.js";
-
-/** Where the bytes of a weight lie; the file is named relative to the folder that the session is given. */
-export interface WeightLocation {
-  readonly file: string;
-  readonly offset: number;
-  readonly length: number;
-}
 
 const IR_VERSION = 10n;
 const OPSET = 21n;

@@ -115,7 +115,11 @@ export const Add = binary("Add", (a, b) => a + b, binaryRule(({ dy }) => dy, ({ 
 export const Sub = binary("Sub", (a, b) => a - b, binaryRule(({ dy }) => dy, ({ dy }) => g.neg(dy)));
 export const Mul = binary("Mul", (a, b) => a * b, binaryRule(({ dy, b }) => g.mul(dy, b), ({ dy, a }) => g.mul(dy, a)));
 export const Div = binary("Div", (a, b) => a / b, binaryRule(({ dy, b }) => g.div(dy, b), ({ dy, y, b }) => g.neg(g.div(g.mul(dy, y), b))));
-export const Min = binary("Min", Math.min, { none: "used only on scalars of the optimiser" });
+/** Where both are equal, the first takes the gradient. */
+export const Min = binary("Min", Math.min, binaryRule(
+  ({ dy, a, b }) => g.where(g.lessOrEqual(a, b), dy, g.scalar(dy, 0)),
+  ({ dy, a, b }) => g.where(g.lessOrEqual(a, b), g.scalar(dy, 0), dy),
+));
 
 export const Neg = unary("Neg", (x) => -x, unaryRule(({ dy }) => g.neg(dy)));
 export const Exp = unary("Exp", Math.exp, unaryRule(({ dy, y }) => g.mul(dy, y)));
@@ -167,7 +171,11 @@ export const IsFinite: OpRecord<None> = {
 
 export const Cast: OpRecord<{ readonly to: DType }> = {
   infer: (inputs, { to }) => [{ dtype: to, shape: arity1("Cast", inputs).shape }],
-  gradient: ({ inputs: [x], gradients: [dy] }) => (x === undefined || dy === undefined ? [] : [g.cast(dy, x.dtype)]),
+  gradient: ({ inputs: [x], gradients: [dy], attributes: { to } }) => {
+    if (x === undefined || dy === undefined) return [];
+    if (to !== "float32" && to !== "float64") throw new Error(`Cast to ${to} has no gradient: its result is not a real number`);
+    return [g.cast(dy, x.dtype)];
+  },
   reference: (inputs, { to }, [out = []]) =>
     mapReference(inputs, out, (x = 0) => (to === "bool" ? Number(x !== 0) : to === "int32" || to === "int64" ? Math.trunc(x) : x)),
   lower: (e, { inputs: [x = ""], outputs: [y = ""], attributes }) => void e.node("Identity", [e.cast(x, attributes.to)], [y]),

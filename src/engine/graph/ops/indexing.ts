@@ -16,8 +16,8 @@ export const Gather: OpRecord<OpAttributes["Gather"]> = {
     return [{ dtype: table.dtype, shape: [...indices.shape, ...table.shape.slice(1)] }];
   },
   gradient: ({ inputs: [table, indices], gradients: [dy] }) => {
-    if (table === undefined || indices === undefined || dy === undefined || table.shape.length !== 2) return [];
-    const [count, width] = [multiplyDims(...indices.shape), dimAt(table.shape, 1)];
+    if (table === undefined || indices === undefined || dy === undefined) return [];
+    const [count, width] = [multiplyDims(...indices.shape), multiplyDims(...table.shape.slice(1))];
     const summed = g.scatterRows(g.reshape(dy, [1, count, width]), g.reshape(indices, [1, count]), dimAt(table.shape, 0));
     return [g.reshape(summed, table.shape), undefined];
   },

@@ -1,0 +1,47 @@
+/** Which modules an adapter attaches to, by PEFT's rules. */
+import { didYouMean, FedtuneError, messageOf } from "../../core/base/errors.ts";
+import type { LinearModule } from "../architectures/architecture.ts";
+
+function compile(pattern: string, field: string, whole: (pattern: string) => string): RegExp {
+  try {
+    return new RegExp(whole(pattern), "u");
+  } catch (cause) {
+    throw new FedtuneError("config", { where: `adapter.${field}`, expected: "module names or a regular expression", got: `\`${pattern}\` (${messageOf(cause)})`, cause });
+  }
+}
+
+/** Last parts of module paths: `q_proj`, `lm_head`, … */
+export function moduleNames(linears: readonly LinearModule[]): string[] {
+  return [...new Set(linears.map((l) => l.path.split(".").at(-1) ?? l.path))];
+}
+
+/**
+ * The linear modules that `target_modules` means: `all-linear` (all but the output embedding), a regular expression
+ * that matches whole paths, or names that equal a path or its end.
+ * Throws FedtuneError("config") where a name or the pattern matches nothing.
+ */
+export function resolveTargets(target: string | readonly string[], linears: readonly LinearModule[]): readonly LinearModule[] {
+  if (target === "all-linear") return linears.filter((l) => !l.isHead);
+  const names = moduleNames(linears);
+  const nothing = (got: string, hint: string): FedtuneError =>
+    new FedtuneError("config", { where: "adapter.target_modules", expected: `modules that the model has (${names.join(", ")}) or all-linear`, got: `\`${got}\`, which matches none`, remedy: hint });
+  if (typeof target === "string") {
+    const pattern = compile(target, "target_modules", (p) => `^(?:${p})$`);
+    const found = linears.filter((l) => pattern.test(l.path));
+    if (found.length === 0) throw nothing(target, didYouMean(target, [...names, "all-linear"]));
+    return found;
+  }
+  const matches = (name: string, path: string): boolean => path === name || path.endsWith(`.${name}`);
+  for (const name of target) {
+    if (!linears.some((l) => matches(name, l.path))) throw nothing(name, didYouMean(name, names));
+  }
+  return linears.filter((l) => target.some((name) => matches(name, l.path)));
+}
+
+/** The value of the first pattern that matches a path or its end, as PEFT's `rank_pattern` and `alpha_pattern`. */
+export function patternValue(patterns: Readonly<Record<string, number>>, path: string, field: string): number | undefined {
+  for (const [pattern, value] of Object.entries(patterns)) {
+    if (compile(pattern, field, (p) => `^(?:.*\\.)?(?:${p})$`).test(path)) return value;
+  }
+  return undefined;
+}

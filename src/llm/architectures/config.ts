@@ -1,0 +1,51 @@
+/** Reads a model's config.json and finds its architecture. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { z } from "zod";
+import { didYouMean, FedtuneError, messageOf } from "../../core/base/errors.ts";
+
+/** config.json of a model folder as an object. Throws FedtuneError("model") where it is missing or not JSON. */
+export async function readModelConfig(folder: string): Promise<Readonly<Record<string, unknown>>> {
+  const path = join(folder, "config.json");
+  const remedy = "Give the folder of a Hugging Face model (config.json, tokenizer.json, *.safetensors)";
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (cause) {
+    throw new FedtuneError("model", { where: folder, expected: "a config.json that can be read", got: messageOf(cause), remedy, cause });
+  }
+  try {
+    const value: unknown = JSON.parse(text);
+    // Only the shape of the outermost value is relied on here; architectures check each field.
+    if (value !== null && typeof value === "object" && !Array.isArray(value)) return value as Record<string, unknown>;
+    throw new Error(`a ${Array.isArray(value) ? "list" : typeof value}`);
+  } catch (cause) {
+    throw new FedtuneError("model", { where: path, expected: "a JSON object", got: messageOf(cause), remedy, cause });
+  }
+}
+
+/** A config checked against an architecture's schema. Throws FedtuneError("model") that names the first field that does not fit. */
+export function parseConfig<T extends z.ZodType>(schema: T, config: Readonly<Record<string, unknown>>, where: string): z.infer<T> {
+  const result = schema.safeParse(config);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  const field = issue?.path.join(".") ?? "";
+  throw new FedtuneError("model", {
+    where: `${where}: ${field}`,
+    expected: issue?.message.replace(/^Invalid input: expected /, "") ?? "another value",
+    got: JSON.stringify(config[String(issue?.path[0])]) ?? "nothing",
+    remedy: "This model cannot be run as its config says",
+  });
+}
+
+/** The peer of a record by `model_type`. Throws FedtuneError("model") with the list of those that exist. */
+export function pickArchitecture<T>(architectures: Readonly<Record<string, T>>, config: Readonly<Record<string, unknown>>, where: string): T {
+  const type = config["model_type"];
+  const known = Object.keys(architectures);
+  const found = typeof type === "string" && Object.hasOwn(architectures, type) ? architectures[type] : undefined;
+  if (found !== undefined) return found;
+  throw new FedtuneError("model", {
+    where: `${where}: model_type`, expected: `an architecture that fedtune has (${known.join(", ")})`,
+    got: typeof type === "string" ? `\`${type}\`` : "no model_type", remedy: typeof type === "string" ? didYouMean(type, known) : "",
+  });
+}

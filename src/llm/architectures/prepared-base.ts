@@ -1,0 +1,101 @@
+/**
+ * The prepared base: one cache file per checkpoint, layout and precision, made once tensor by tensor and then mapped by
+ * every session and process. Checks the checkpoint's shapes against what config.json promises.
+ */
+import { createReadStream } from "node:fs";
+import { createHash } from "node:crypto";
+import { pipeline } from "node:stream/promises";
+import { basename, dirname } from "node:path";
+import { didYouMean, FedtuneError, must } from "../../core/base/errors.ts";
+import { canonicalJson, sha256 } from "../../core/base/hash.ts";
+import { elementCount, formatShape, sameShape, tensor } from "../../core/base/tensor.ts";
+import { openCheckpoint } from "../../core/formats/checkpoint.ts";
+import type { Checkpoint } from "../../core/formats/checkpoint.ts";
+import { readSafetensorsHeader } from "../../core/formats/safetensors.ts";
+import { createSafetensorsWriter } from "../../core/formats/safetensors-writer.ts";
+import { cachedFile } from "../../core/store/cache.ts";
+import type { WeightFiles } from "../../engine/graph/weights.ts";
+import type { ArchitectureModel, BaseTensor } from "./architecture.ts";
+
+/** Mapped files start their data on a page. */
+const PAGE_BYTES = 4096;
+/** Raised when the layout of the file changes. */
+const LAYOUT_VERSION = 1;
+
+/** A base that is ready to be mapped. */
+export interface PreparedBase {
+  readonly weights: WeightFiles;
+  /** SHA-256 over the checkpoint's files: equal checkpoints have equal hashes. */
+  readonly checkpointHash: string;
+  /** Number of parameters of the checkpoint's tensors that the model uses. */
+  readonly parameters: number;
+}
+
+/** SHA-256 over the bytes of a checkpoint's files in their order. */
+export async function hashCheckpoint(checkpoint: Checkpoint): Promise<string> {
+  const hashes: string[] = [];
+  for (const { path } of checkpoint.files) {
+    const hash = createHash("sha256");
+    await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash);
+    hashes.push(hash.digest("hex"));
+  }
+  return sha256(hashes.join(" "));
+}
+
+/** Throws FedtuneError("model") where a tensor is missing or its shape contradicts config.json. */
+export function checkShapes(checkpoint: Checkpoint, model: ArchitectureModel): void {
+  for (const { parts, shape } of model.tensors) {
+    for (const { name, rows } of parts) {
+      if (!checkpoint.has(name)) {
+        throw new FedtuneError("model", {
+          where: checkpoint.folder, expected: `a tensor ${name}, as config.json asks for`, got: "none of that name",
+          remedy: didYouMean(name, checkpoint.names) || "The weights are of another model, or incomplete",
+        });
+      }
+      const expected = shape.with(0, rows);
+      const actual = checkpoint.entry(name).shape;
+      if (!sameShape(actual, expected)) {
+        throw new FedtuneError("model", { where: `${checkpoint.folder}: ${name}`, expected: `shape ${formatShape(expected)}, as config.json says`, got: formatShape(actual), remedy: "config.json and the weights are of different models" });
+      }
+    }
+  }
+}
+
+function readJoined(checkpoint: Checkpoint, { shape, parts }: BaseTensor): Float32Array {
+  const joined = new Float32Array(elementCount(shape));
+  let at = 0;
+  for (const { name } of parts) {
+    const { data } = checkpoint.readFloat32(name);
+    joined.set(data, at);
+    at += data.length;
+  }
+  return joined;
+}
+
+/** Makes the prepared base of a checkpoint, or finds it in the cache. Memory: one tensor. */
+export async function prepareBase(folder: string, model: ArchitectureModel): Promise<PreparedBase> {
+  const checkpoint = openCheckpoint(folder);
+  checkShapes(checkpoint, model);
+  const checkpointHash = await hashCheckpoint(checkpoint);
+  // The largest first: then each tensor starts at a multiple of its own size in nearly every model.
+  const tensors = [...model.tensors].sort((a, b) => elementCount(b.shape) - elementCount(a.shape));
+  const key = sha256(canonicalJson({ LAYOUT_VERSION, checkpointHash, precision: "float32", tensors }));
+  const path = await cachedFile(`base/${key}.safetensors`, async (temporaryPath) => {
+    using writer = createSafetensorsWriter(temporaryPath, tensors.map(({ name, shape }) => ({ name, dtype: "float32" as const, shape })), { align: PAGE_BYTES });
+    for (const t of tensors) writer.write(t.name, tensor("float32", t.shape, readJoined(checkpoint, t)));
+    writer.finish();
+  });
+  return { weights: mapSafetensors(path), checkpointHash, parameters: model.tensors.reduce((n, t) => n + elementCount(t.shape), 0) };
+}
+
+/** Weights of one safetensors file, to be mapped. */
+export function mapSafetensors(path: string): WeightFiles {
+  const { tensors } = readSafetensorsHeader(path);
+  return {
+    folder: dirname(path),
+    locate(name) {
+      const { start, end } = must(tensors.get(name), `weight ${name} in ${path}`);
+      return { file: basename(path), offset: start, length: end - start };
+    },
+  };
+}

@@ -1,0 +1,80 @@
+/** One model's sessions, opened when first needed and kept: training by number of clients, loss, optimiser, generation. */
+import { FedtuneError } from "../../core/base/errors.ts";
+import type { Graph } from "../../engine/graph/types.ts";
+import type { WeightFiles } from "../../engine/graph/weights.ts";
+import { optimizerGraph } from "../../engine/passes/optimizers.ts";
+import { openSession } from "../../engine/runtime/onnx-session.ts";
+import type { Session } from "../../engine/runtime/onnx-session.ts";
+import { generateGraph, lossGraph, trainGraph } from "./graphs.ts";
+import type { AdaptedModel, MaskInput } from "./graphs.ts";
+import type { ResolvedRuntime } from "./setup.ts";
+import type { TrainingSettings } from "./settings.ts";
+
+export interface PoolOptions extends AdaptedModel {
+  readonly weights: WeightFiles;
+  readonly runtime: ResolvedRuntime;
+  readonly training: TrainingSettings;
+  /** Whether the adapter's dropout is above 0. */
+  readonly dropout: boolean;
+  /** Longest row of tokens. */
+  readonly packTokens: number;
+}
+
+/** Holds sessions; disposing of it frees them all. */
+export class SessionPool implements Disposable {
+  readonly #options: PoolOptions;
+  readonly #open = new Map<string, Promise<Session>>();
+  readonly #masks = new Map<boolean, readonly MaskInput[]>();
+  #disposed = false;
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+  }
+
+  #session(key: string, graph: () => Graph): Promise<Session> {
+    if (this.#disposed) throw new FedtuneError("internal", { where: "sessions", expected: "an open trainer", got: "one that was closed" });
+    let session = this.#open.get(key);
+    if (session === undefined) {
+      session = openSession(graph(), { threads: this.#options.runtime.threads, weights: this.#options.weights });
+      this.#open.set(key, session);
+    }
+    return session;
+  }
+
+  #lossOptions(clients: number) {
+    const { runtime, packTokens } = this.#options;
+    const perClient = Math.max(packTokens, runtime.tokensPerMicroBatch);
+    return { clients: clients === 1 ? 1 : "C", maxLabelledRows: perClient * clients } as const;
+  }
+
+  /** The training session for a group of clients, and the masks that it is fed. */
+  async train(clients: number): Promise<{ readonly session: Session; readonly masks: readonly MaskInput[] }> {
+    const several = clients > 1;
+    const options = this.#lossOptions(several ? this.#options.runtime.clientsSideBySide : 1);
+    const session = await this.#session(`train ${several}`, () => {
+      const { graph, masks } = trainGraph(this.#options, { ...options, dropout: this.#options.dropout });
+      this.#masks.set(several, masks);
+      return graph;
+    });
+    return { session, masks: this.#masks.get(several) ?? [] };
+  }
+
+  loss(): Promise<Session> {
+    return this.#session("loss", () => lossGraph(this.#options, this.#lossOptions(1)));
+  }
+
+  generate(): Promise<Session> {
+    return this.#session("generate", () => generateGraph(this.#options));
+  }
+
+  optimizer(): Promise<Session> {
+    const { optimizer, max_grad_norm } = this.#options.training;
+    return this.#session("optimizer", () => optimizerGraph(optimizer, max_grad_norm));
+  }
+
+  [Symbol.dispose](): void {
+    this.#disposed = true;
+    for (const session of this.#open.values()) void session.then((s) => s[Symbol.dispose](), () => undefined);
+    this.#open.clear();
+  }
+}

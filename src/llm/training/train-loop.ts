@@ -1,0 +1,190 @@
+/** The training loop: steps of C clients side by side, each step exactly `batch_size` examples a client. */
+import { interrupted, must } from "../../core/base/errors.ts";
+import { randomKey, randomWords } from "../../core/base/random.ts";
+import { elementCount, tensor } from "../../core/base/tensor.ts";
+import type { Tensor } from "../../core/base/tensor.ts";
+import { optimizerState } from "../../engine/passes/optimizers.ts";
+import type { ParameterSpec } from "../adapters/adapter.ts";
+import { examplesOfStep } from "../data/order.ts";
+import { microBatches } from "../data/pack.ts";
+import { stackClients } from "../data/stack.ts";
+import type { StackedRows } from "../data/stack.ts";
+import type { EncodedDataset, PackedRows } from "../data/types.ts";
+import { flatSize, flatten, unflatten } from "./flat.ts";
+import type { MaskInput } from "./graphs.ts";
+import { learningRate } from "./schedule.ts";
+import type { SessionPool } from "./session-pool.ts";
+import type { TrainerSetup } from "./setup.ts";
+import type { StepReport, TrainJob, TrainResult } from "./types.ts";
+
+export interface LoopContext {
+  readonly setup: Omit<TrainerSetup, "data">;
+  readonly data: EncodedDataset;
+  readonly specs: readonly ParameterSpec[];
+  readonly sessions: SessionPool;
+  readonly onStep: (report: StepReport) => void;
+  readonly aborted: () => boolean;
+}
+
+/** Name of the state tensor that counts the steps taken, for AdamW's bias correction. */
+const STEP_COUNT = "step";
+
+/** Everything that changes while one client trains. */
+interface ClientState {
+  readonly job: TrainJob;
+  updates: number;
+  skipped: number;
+  examples: number;
+  tokens: number;
+  readonly losses: number[];
+  failure: string | undefined;
+}
+
+/** The tensors of a batch that the loss graphs take. */
+export function batchFeeds(batch: StackedRows): Record<string, Tensor> {
+  const { clients, rows, width, labelled } = batch;
+  const byToken = [clients, rows, width];
+  return {
+    ids: tensor("int32", byToken, batch.ids),
+    positions: tensor("int32", byToken, batch.positions),
+    segments: tensor("int32", byToken, batch.segments),
+    labelled_rows: tensor("int32", [clients, labelled], batch.labelledRows),
+    targets: tensor("int32", [clients, labelled], batch.targets),
+    weights: tensor("float32", [clients, labelled], batch.weights),
+  };
+}
+
+/** Which draw of the dropout's random numbers a pack takes: client, step of its schedule, micro-batch. */
+type MaskCounter = readonly [number, number, number];
+
+/**
+ * One site's masks, bool `[C, B · T, width]`: an element is kept where its 16 random bits are at or above p · 2¹⁶. Bits are
+ * counted along the client's own rows, so that they do not depend on its neighbours' sizes.
+ */
+function dropoutMask(place: { readonly seed: number; readonly site: MaskInput; readonly p: number }, packs: readonly (PackedRows | undefined)[], counters: readonly MaskCounter[], batch: StackedRows): Uint8Array {
+  const { seed, site: { name, width }, p } = place;
+  const key = randomKey(seed, `dropout ${name}`);
+  const threshold = Math.round(p * 0x10000);
+  const mask = new Uint8Array(batch.clients * batch.rows * batch.width * width);
+  packs.forEach((pack, client) => {
+    if (pack === undefined) return;
+    const own = pack.width * width;
+    const words = randomWords(key, must(counters[client], "counter"), Math.ceil((pack.rows * own) / 2));
+    for (let row = 0; row < pack.rows; row++) {
+      const to = (client * batch.rows + row) * batch.width * width;
+      for (let i = 0; i < own; i++) {
+        const bit = row * own + i;
+        mask[to + i] = Number((((words[bit >> 1] ?? 0) >>> ((bit & 1) * 16)) & 0xffff) >= threshold);
+      }
+    }
+  });
+  return mask;
+}
+
+function maskFeeds(context: LoopContext, masks: readonly MaskInput[], packs: readonly (PackedRows | undefined)[], counters: readonly MaskCounter[], batch: StackedRows): Record<string, Tensor> {
+  const { seed, adapter } = context.setup;
+  const shape = [batch.clients, batch.rows * batch.width];
+  return Object.fromEntries(masks.map((site) => [site.name, tensor("bool", [...shape, site.width], dropoutMask({ seed, site, p: adapter.lora_dropout }, packs, counters, batch))]));
+}
+
+/** Sum of each client's labelled losses, in float64. */
+function sumByClient(nll: Tensor, batch: StackedRows, sums: Float64Array): void {
+  nll.data.forEach((value: number | bigint, i: number) => {
+    const client = Math.floor(i / batch.labelled);
+    if (batch.weights[i] === 1) sums[client] = (sums[client] ?? 0) + Number(value);
+  });
+}
+
+interface StepGradient {
+  readonly gradients: Tensor;
+  /** Summed loss and number of labelled tokens of each client. */
+  readonly losses: Float64Array;
+  readonly labelled: readonly number[];
+}
+
+async function stepGradient(context: LoopContext, packs: readonly (readonly PackedRows[])[], states: readonly ClientState[], stepInJob: number, parameters: Tensor): Promise<StepGradient> {
+  const { session, masks } = await context.sessions.train(states.length);
+  const losses = new Float64Array(states.length);
+  let gradients: Tensor = tensor("float32", parameters.shape, new Float32Array(elementCount(parameters.shape)));
+  const passes = Math.max(...packs.map((p) => p.length));
+  for (let pass = 0; pass < passes; pass++) {
+    if (context.aborted()) throw interrupted("training");
+    const inPass = packs.map((p) => p[pass]);
+    const batch = stackClients(inPass);
+    const counters = states.map(({ job }) => [job.client, job.stepsDone + stepInJob, pass] as const);
+    const out = await session.run({ ...batchFeeds(batch), ...maskFeeds(context, masks, inPass, counters, batch), parameters, accumulated: gradients });
+    gradients = must(out["accumulated_out"], "accumulated_out");
+    sumByClient(must(out["nll"], "nll"), batch, losses);
+  }
+  return { gradients, losses, labelled: packs.map((p) => p.reduce((n, pack) => n + pack.targets.length, 0)) };
+}
+
+function perClient(values: readonly number[]): Tensor {
+  return tensor("float32", [values.length, 1], Float32Array.from(values));
+}
+
+/** Trains one group. A client whose steps are not finite too often fails alone; its neighbours go on. */
+export async function trainGroup(context: LoopContext, jobs: readonly TrainJob[]): Promise<readonly TrainResult[]> {
+  const { specs, setup: { training, seed, packTokens, runtime } } = context;
+  const size = flatSize(specs);
+  const stateNames = optimizerState(training.optimizer);
+  const states = jobs.map((job): ClientState => ({ job, updates: job.optimizer?.get(STEP_COUNT)?.data[0] ?? 0, skipped: 0, examples: 0, tokens: 0, losses: [], failure: undefined }));
+  const stack = (fill: (job: TrainJob, row: Float32Array) => void): Tensor => {
+    const data = new Float32Array(jobs.length * size);
+    jobs.forEach((job, i) => fill(job, data.subarray(i * size, (i + 1) * size)));
+    return tensor("float32", [jobs.length, size], data);
+  };
+  let parameters = stack((job, row) => flatten(job.adapter, specs, row));
+  let state = Object.fromEntries(stateNames.map((name) => [name, stack((job, row) => row.set(job.optimizer?.get(name)?.data ?? []))]));
+  const optimizer = await context.sessions.optimizer();
+  const steps = Math.max(0, ...jobs.map((job) => job.steps));
+
+  for (let step = 0; step < steps; step++) {
+    const packs = states.map(({ job }) => {
+      const examples = examplesOfStep({ seed, client: job.client, examples: job.examples, step: job.stepsDone + step, batchSize: training.batch_size });
+      return microBatches(context.data, examples, { width: packTokens, tokensPerMicroBatch: runtime.tokensPerMicroBatch });
+    });
+    const { gradients, losses, labelled } = await stepGradient(context, packs, states, step, parameters);
+    const rates = states.map(({ job }) => learningRate(training.learning_rate, training.schedule, job.stepsDone + step, job.totalSteps));
+    const corrections = (beta: number): Tensor => perClient(states.map((s) => 1 - beta ** (s.updates + 1)));
+    const out = await optimizer.run({
+      parameters, gradients, ...state,
+      tokens: perClient(labelled), loss: perClient([...losses]), learning_rate: perClient(rates),
+      ...(training.optimizer.name === "adamw" ? { correction1: corrections(training.optimizer.betas[0]), correction2: corrections(training.optimizer.betas[1]) } : {}),
+    });
+    parameters = must(out["parameters_out"], "parameters_out");
+    state = Object.fromEntries(stateNames.map((name) => [name, must(out[`${name}_out`], name)]));
+    states.forEach((client, i) => {
+      const taken = Number(out["finite"]?.data[i] ?? 0) === 1;
+      const loss = (losses[i] ?? 0) / (labelled[i] ?? 1);
+      const [examples, tokens] = [packs[i]?.reduce((n, p) => n + p.examples, 0) ?? 0, packs[i]?.reduce((n, p) => n + p.tokens, 0) ?? 0];
+      client.examples += examples;
+      client.tokens += tokens;
+      if (taken) {
+        client.updates++;
+        client.losses.push(loss);
+      } else if (++client.skipped > training.max_skipped_steps) {
+        client.failure ??= `${client.skipped} steps had a loss or gradient that is not finite (max_skipped_steps is ${training.max_skipped_steps}); a lower learning_rate may help`;
+      }
+      context.onStep({
+        client: client.job.client, round: client.job.round, step: step + 1, loss: taken ? loss : Number.NaN, learningRate: rates[i] ?? 0,
+        gradientNorm: Number(out["gradient_norm"]?.data[i] ?? 0), skipped: !taken, examples, tokens,
+      });
+    });
+    if (states.every((s) => s.failure !== undefined)) break;
+  }
+
+  // A result is a slice of the group's tensors; `data` is float32 by the graph's types.
+  const row = (t: Tensor, i: number): Float32Array => (t.data as Float32Array).slice(i * size, (i + 1) * size);
+  return states.map((client, i): TrainResult => {
+    if (client.failure !== undefined) return { ok: false, code: "federation", reason: client.failure };
+    const moments = stateNames.map((name): [string, Tensor<"float32">] => [name, tensor("float32", [size], row(must(state[name], name), i))]);
+    return {
+      ok: true,
+      adapter: unflatten(row(parameters, i), specs),
+      optimizer: new Map([...moments, [STEP_COUNT, tensor("float32", [1], Float32Array.of(client.updates))]]),
+      steps: steps - client.skipped, skippedSteps: client.skipped, examples: client.examples, tokens: client.tokens,
+      loss: client.losses.reduce((a, b) => a + b, 0) / client.losses.length,
+    };
+  });
+}

@@ -1,0 +1,118 @@
+/** A trainer whose work runs in a worker thread, so that progress, signals and sockets stay alive. */
+import { Worker } from "node:worker_threads";
+import { FedtuneError } from "../../core/base/errors.ts";
+import { trackResource } from "../../core/base/disposal.ts";
+import type { CallName, ErrorData, WorkerCalls, WorkerData, WorkerReply, WorkerRequest } from "./rpc.ts";
+import type { TrainerSetup } from "./setup.ts";
+import type { StepReport, Trainer } from "./types.ts";
+
+interface Call {
+  resolve(output: unknown): void;
+  reject(error: unknown): void;
+  readonly onStep?: (report: StepReport) => void;
+  readonly onToken?: (row: number, token: number) => void;
+}
+
+/** A FedtuneError rebuilt from another thread: the sentence is already made. */
+class RemoteError extends FedtuneError {
+  constructor(code: ConstructorParameters<typeof FedtuneError>[0], { message, details }: ErrorData) {
+    super(code, { where: "", expected: "", got: "", details });
+    this.message = message;
+  }
+}
+
+function revive(error: ErrorData): Error {
+  if (error.code !== undefined) return new RemoteError(error.code, error);
+  const bug = new Error(error.message);
+  if (error.stack !== undefined) bug.stack = error.stack;
+  return bug;
+}
+
+// The built package holds .js files; run from source the ending is .ts.
+const WORKER_URL = new URL(`./worker${import.meta.url.slice(import.meta.url.lastIndexOf("."))}`, import.meta.url);
+
+class WorkerTrainer implements Trainer {
+  readonly #worker: Worker;
+  readonly #stop: Int32Array<SharedArrayBuffer>;
+  readonly #calls = new Map<number, Call>();
+  readonly #released = trackResource("trainer");
+  readonly #exited: Promise<void>;
+  #nextId = 0;
+  #ended = false;
+
+  constructor(setup: TrainerSetup) {
+    this.#stop = new Int32Array(new SharedArrayBuffer(4));
+    const workerData: WorkerData = { setup, stop: this.#stop };
+    this.#worker = new Worker(WORKER_URL, { workerData });
+    this.#exited = new Promise((resolve) => this.#worker.once("exit", () => resolve()));
+    this.#worker.on("message", (message: WorkerReply) => this.#receive(message));
+    this.#worker.on("error", (error) => this.#failAll(error));
+    this.#worker.on("exit", () => {
+      this.#ended = true;
+      this.#failAll(new Error("the training worker ended"));
+    });
+  }
+
+  /** Resolves once the model is open. */
+  ready(): Promise<void> {
+    return new Promise((resolve, reject) => this.#calls.set(-1, { resolve: () => resolve(), reject }));
+  }
+
+  #failAll(error: unknown): void {
+    for (const call of this.#calls.values()) call.reject(error);
+    this.#calls.clear();
+  }
+
+  #receive(message: WorkerReply): void {
+    const id = message.kind === "ready" ? -1 : message.id;
+    const call = this.#calls.get(id);
+    if (call === undefined) return;
+    if (message.kind === "step") return call.onStep?.(message.report);
+    if (message.kind === "token") return call.onToken?.(message.row, message.token);
+    this.#calls.delete(id);
+    if (message.kind === "error") call.reject(revive(message.error));
+    else call.resolve(message.kind === "result" ? message.output : undefined);
+  }
+
+  async #call<K extends CallName>(name: K, input: WorkerCalls[K]["input"], options: { readonly signal?: AbortSignal | undefined } & Pick<Call, "onStep" | "onToken"> = {}): Promise<WorkerCalls[K]["output"]> {
+    const { signal, ...listeners } = options;
+    const stop = (): void => void Atomics.store(this.#stop, 0, 1);
+    Atomics.store(this.#stop, 0, signal?.aborted === true ? 1 : 0);
+    signal?.addEventListener("abort", stop, { once: true });
+    try {
+      return await new Promise<WorkerCalls[K]["output"]>((resolve, reject) => {
+        const id = this.#nextId++;
+        // The worker answers a call with the output of its name: rpc.ts holds both sides to one table.
+        this.#calls.set(id, { ...listeners, resolve: (output) => resolve(output as WorkerCalls[K]["output"]), reject });
+        this.#worker.postMessage({ id, name, input } as WorkerRequest);
+      });
+    } finally {
+      signal?.removeEventListener("abort", stop);
+    }
+  }
+
+  initialAdapter: Trainer["initialAdapter"] = () => this.#call("initialAdapter", undefined);
+  train: Trainer["train"] = (jobs, { onStep, signal }) => this.#call("train", jobs, { signal, ...(onStep === undefined ? {} : { onStep }) });
+  evaluate: Trainer["evaluate"] = (jobs, { signal }) => this.#call("evaluate", jobs, { signal });
+  generate: Trainer["generate"] = (job, { onToken, signal }) => this.#call("generate", job, { signal, ...(onToken === undefined ? {} : { onToken }) });
+
+  /** Stops the running call after its pass, then lets the worker end by itself: a worker killed inside a session aborts the process. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#released();
+    Atomics.store(this.#stop, 0, 1);
+    if (!this.#ended) await this.#call("close", undefined, { signal: AbortSignal.abort() }).catch(() => undefined);
+    await this.#exited;
+  }
+}
+
+/** Opens a model in a worker thread. Throws FedtuneError("model" or "config") for what does not fit. */
+export async function createTrainer(setup: TrainerSetup): Promise<Trainer> {
+  const trainer = new WorkerTrainer(setup);
+  try {
+    await trainer.ready();
+  } catch (error) {
+    await trainer[Symbol.asyncDispose]();
+    throw error;
+  }
+  return trainer;
+}
