@@ -32,7 +32,7 @@ export class FedtuneError extends Error {
   readonly details: Readonly<Record<string, unknown>>;
 
   constructor(code: ErrorCode, parts: ErrorParts) {
-    const remedy = parts.remedy === undefined ? "" : ` ${parts.remedy.replace(/\.?$/, ".")}`;
+    const remedy = (parts.remedy ?? "") === "" ? "" : ` ${(parts.remedy ?? "").replace(/([^.?!])$/, "$1.")}`;
     super(`${parts.where}: expected ${parts.expected}, got ${parts.got}.${remedy}`, parts.cause === undefined ? {} : { cause: parts.cause });
     this.code = code;
     this.details = { where: parts.where, expected: parts.expected, got: parts.got, ...parts.details };
