@@ -1,0 +1,27 @@
+/** `fedtune report RUN…`: writes the HTML report of one run or of several side by side. */
+import { writeFile } from "node:fs/promises";
+import { join, relative } from "node:path";
+import { renderReport } from "../../report/index.ts";
+import { loadApi } from "../api.ts";
+import { defineCommand, text } from "../command.ts";
+import { say, tell } from "../context.ts";
+import { writeResult } from "../result-text.ts";
+
+export const report = defineCommand({
+  summary: "write the HTML report of a run, or of several side by side",
+  arguments: [["<run...>", "folders of runs"]],
+  options: {
+    out: { flags: "--out <file>", description: "where to write it (default: report.html in the run's folder, or in the working directory for several)", schema: text },
+  },
+  examples: ["fedtune report runs/dolly-1a2b3c", "fedtune report runs/dolly-* --out comparison.html"],
+  async run({ args, options }, context) {
+    const { readRun } = await loadApi();
+    const runs = [];
+    for (const folder of args) runs.push(await readRun(folder));
+    const out = options.out ?? (args.length === 1 ? join(args[0] ?? ".", "report.html") : "report.html");
+    await writeFile(out, renderReport(runs));
+    if (runs.length === 1) for (const line of writeResult(runs[0]?.events ?? [], { width: context.stdout.columns ?? 80, colors: context.colors })) say(context, line);
+    say(context, `\nReport: ${relative(".", out)}`);
+    tell(context, { type: "report", report: out, runs: runs.map((r) => r.name) });
+  },
+});

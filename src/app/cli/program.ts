@@ -1,0 +1,49 @@
+/** Hands the commands to the command-line parser: help with examples, --json everywhere, option values checked by their schemas. */
+import { Command } from "commander";
+import type { CommandSpec, OptionSpec } from "./command.ts";
+import { COMMANDS } from "./commands.ts";
+import type { Context } from "./context.ts";
+import { FedtuneError } from "../../core/base/errors.ts";
+
+const SUMMARY = "Fine-tunes one language model together with many parties whose data never leaves them.";
+const EXIT_CODES = "Exit codes: 0 done, 1 fault in the program, 2 wrong use or config, 3 data, 4 model or adapter, 5 resources, 6 federation, 130 interrupted (the run resumes).";
+
+/** The parser with all commands. Throws CommanderError for wrong use, help and version; writes help to stdout. */
+export function createProgram(context: Context, version: string): Command {
+  const program = new Command("fedtune");
+  program
+    .description(SUMMARY)
+    .version(version)
+    .usage("<command> [options]")
+    .helpCommand(false)
+    .exitOverride()
+    .showSuggestionAfterError(false)
+    .enablePositionalOptions()
+    .configureOutput({ writeOut: (help) => void context.stdout.write(help), writeErr: () => undefined, getOutHasColors: () => false })
+    .addHelpText("after", `\nStart with \`fedtune demo\`: it needs no download. \`fedtune <command> --help\` shows examples.\n${EXIT_CODES}`);
+  for (const [name, spec] of Object.entries(COMMANDS)) addCommand(program, name, { spec, context });
+  return program;
+}
+
+function addCommand(program: Command, name: string, { spec, context }: { readonly spec: CommandSpec; readonly context: Context }): void {
+  const command = program.command(name).summary(spec.summary).description(spec.details === undefined ? spec.summary : `${spec.summary}\n\n${spec.details}`);
+  for (const [argument, description] of spec.arguments ?? []) command.argument(argument, description);
+  for (const { flags, description } of Object.values(spec.options)) command.option(flags, description);
+  command.option("--json", "print JSON for machines");
+  if (spec.passThrough === true) command.allowUnknownOption().allowExcessArguments().passThroughOptions().helpOption(false);
+  command.addHelpText("after", `\nExamples:\n${spec.examples.map((line) => `  $ ${line}`).join("\n")}`);
+  command.action(async () => {
+    const given: Readonly<Record<string, unknown>> = command.opts();
+    const options = Object.fromEntries(Object.entries(spec.options).map(([key, option]) => [key, checkOption(`fedtune ${name}`, option, given[key])]));
+    await spec.run({ args: command.args, options }, context);
+  });
+}
+
+function checkOption(where: string, option: OptionSpec, value: unknown): unknown {
+  const result = option.schema.safeParse(value);
+  if (result.success) return result.data;
+  const name = option.flags.split(/[ ,]/).find((word) => word.startsWith("--")) ?? option.flags;
+  const message = result.error.issues[0]?.message ?? "another value";
+  const [, expected] = /expected (.*?)(?:, received.*)?$/i.exec(message) ?? [];
+  throw new FedtuneError("config", { where: `${where} ${name}`, expected: expected ?? message, got: value === undefined ? "nothing" : `\`${String(value)}\``, remedy: `See \`${where} --help\`` });
+}

@@ -1,0 +1,34 @@
+/** The block that shows a run's progress in a terminal, as lines of text that fit its width. Writing it is `terminal.ts`'s part. */
+import { formatLoss, formatSeconds } from "../../report/index.ts";
+import type { Colors } from "../context.ts";
+import type { ProgressView } from "../progress.ts";
+import { fit } from "../text-layout.ts";
+import { describeRate, describeTimeLeft, PHASE_NAMES } from "./wording.ts";
+
+const BAR_WIDTH = 24;
+
+/** Two lines of at most `width` characters, colours not counted: what is trained and how far; loss, rate and time. */
+export function drawStatus(view: ProgressView, { width, colors, stopping }: { readonly width: number; readonly colors: Colors; readonly stopping: boolean }): readonly string[] {
+  const state = stopping ? "stopping after the running step" : view.stage === undefined ? undefined : describeStage(view.stage);
+  const percent = `${String(Math.floor(view.fraction * 100)).padStart(3)} %`;
+  const phase = view.phase === undefined ? "preparing" : PHASE_NAMES[view.phase];
+  const of = view.phaseCount > 1 && view.phase !== undefined ? ` (${view.phaseNumber} of ${view.phaseCount})` : "";
+  const round = view.phase === undefined ? "" : `  round ${view.round}/${view.rounds}`;
+  const clients = view.phase === undefined || view.phase === "pooled" ? "" : `  clients ${view.clientsDone}/${view.clients}`;
+  const barWidth = Math.max(0, Math.min(BAR_WIDTH, width - 2 - percent.length - phase.length - of.length - round.length - clients.length));
+  const filled = Math.round(barWidth * view.fraction);
+  const bar = colors.cyan("█".repeat(filled)) + colors.dim("░".repeat(barWidth - filled));
+  const first = width < 40 ? fit(`${phase}${round} ${percent.trim()}`, width) : `${bar} ${percent} ${colors.bold(phase)}${colors.dim(of)}${round}${clients}`;
+  const figures = [
+    view.loss === undefined ? undefined : `loss ${formatLoss(view.loss)}`,
+    describeRate(view),
+    `${formatSeconds(view.secondsElapsed)} so far`,
+    describeTimeLeft(view),
+  ].filter((part) => part !== undefined);
+  const second = state === undefined ? figures.join("  ") : [state, ...(stopping ? [] : [`${formatSeconds(view.secondsElapsed)} so far`])].join("  ");
+  return [first, fit(second, width)];
+}
+
+function describeStage({ name, done, total }: { readonly name: string; readonly done: number; readonly total: number }): string {
+  return total === 0 ? name : `${name} ${done}/${total}`;
+}
