@@ -26,7 +26,7 @@ export function encodeLine(before: JournalPosition, eventJson: string): { line: 
 
 export type ParsedLine =
   | { readonly ok: true; readonly event: unknown; readonly after: JournalPosition }
-  /** `torn`: not even JSON, as a line that was cut off. */
+  /** `torn`: parts of the line never reached the disk, which a power cut leaves as NUL bytes. */
   | { readonly ok: false; readonly torn: boolean; readonly got: string };
 
 /** Reads a line (without its newline) that follows `before`. */
@@ -36,7 +36,7 @@ export function parseLine(before: JournalPosition, line: string): ParsedLine {
   try {
     event = eventJson === undefined ? JSON.parse(line) : JSON.parse(eventJson);
   } catch {
-    return { ok: false, torn: true, got: line === "" ? "an empty line" : "text that is not JSON" };
+    return { ok: false, torn: line.includes("\0"), got: line === "" ? "an empty line" : "text that is not JSON" };
   }
   if (eventJson === undefined || checksum === undefined) return { ok: false, torn: false, got: "JSON of another form" };
   if (Number(number) !== before.sequence + 1) return { ok: false, torn: false, got: `line number ${number}` };

@@ -103,11 +103,12 @@ export function openJournal<E>(path: string, decode: DecodeEvent<E>): Journal<E>
   held.defer(trackResource("journal"));
   const { events, tornBytes, ...scanned } = scan(path, withFileErrors(path, "a journal to read", () => readAll(fd)), decode);
   withFileErrors(path, "a journal to write", () => {
-    if (tornBytes > 0) ftruncateSync(fd, scanned.sizeBytes);
-    if (tornBytes > 0 || scanned.sizeBytes === 0) {
+    if (tornBytes > 0) {
+      ftruncateSync(fd, scanned.sizeBytes);
       fsyncSync(fd);
-      syncFolder(dirname(path));
     }
+    // A new file's name is durable once its folder is flushed.
+    if (scanned.sizeBytes === 0) syncFolder(dirname(path));
   });
   let { position, sizeBytes } = scanned;
   let unusable: unknown;
