@@ -1,0 +1,171 @@
+/**
+ * Cases of every op for the tests of the engine: total over `OpName`, so that an op without a case does not compile.
+ * Dimensions are 2, 3, 5 and 7, attributes differ from their defaults. Running them is left to the tests.
+ */
+import type { DType } from "../../src/core/base/tensor.ts";
+import type { Dim } from "../../src/engine/graph/dims.ts";
+import type { OpAttributes, OpName } from "../../src/engine/graph/op-attributes.ts";
+
+/** How an input is filled: drawn (normal; positive, at least 0.5; truth values), or these numbers. */
+type Fill = "normal" | "positive" | "truth" | readonly number[];
+
+export interface CaseInput {
+  readonly dtype: DType;
+  readonly shape: readonly Dim[];
+  readonly fill: Fill;
+  /** Whether the op gives it a gradient. */
+  readonly learns: boolean;
+}
+
+export interface OpCase<Attributes = OpAttributes[OpName]> {
+  /** What this case shows. */
+  readonly shows: string;
+  readonly inputs: readonly CaseInput[];
+  readonly attributes: Attributes;
+  /** Values of the symbols in the shapes. */
+  readonly symbols?: Readonly<Record<string, number>>;
+  /** Outputs that the loss depends on; default: the first. */
+  readonly seeded?: readonly number[];
+}
+
+const real = (...shape: Dim[]): CaseInput => ({ dtype: "float32", shape, fill: "normal", learns: true });
+const positive = (...shape: Dim[]): CaseInput => ({ dtype: "float32", shape, fill: "positive", learns: true });
+const frozen = (...shape: Dim[]): CaseInput => ({ dtype: "float32", shape, fill: "normal", learns: false });
+const truth = (...shape: Dim[]): CaseInput => ({ dtype: "bool", shape, fill: "truth", learns: false });
+const given = (values: readonly number[], ...shape: Dim[]): CaseInput => ({ dtype: "float32", shape, fill: values, learns: false });
+const rows = (values: readonly number[], ...shape: Dim[]): CaseInput => ({ dtype: "int32", shape, fill: values, learns: false });
+
+const BTD = { B: 2, T: 3, D: 5 };
+
+/** The three ways in which two inputs meet; `second` draws the right one. */
+const pairs = (second: typeof real): readonly OpCase<OpAttributes["Add"]>[] => [
+  { shows: "equal shapes", inputs: [real(2, 3), second(2, 3)], attributes: {} },
+  { shows: "both sides broadcast, symbolic", inputs: [real("B", 1, 5), second("T", 1)], attributes: {}, symbols: BTD },
+  { shows: "a scalar on the left", inputs: [real(), second(7, 2)], attributes: {} },
+];
+
+const one = (input: (...shape: Dim[]) => CaseInput): readonly OpCase<OpAttributes["Neg"]>[] => [
+  { shows: "concrete", inputs: [input(2, 3, 5)], attributes: {} },
+  { shows: "symbolic", inputs: [input("B", 7, "T")], attributes: {}, symbols: BTD },
+];
+
+const truths = (inputs: (...shape: Dim[]) => CaseInput): readonly OpCase<OpAttributes["Equal"]>[] => [
+  { shows: "broadcast", inputs: [inputs("B", 1, 5), inputs(3, 1)], attributes: {}, symbols: BTD },
+];
+
+export const OP_CASES: { readonly [K in OpName]: readonly OpCase<OpAttributes[K]>[] } = {
+  Add: pairs(real),
+  Sub: pairs(real),
+  Mul: pairs(real),
+  Div: pairs(positive),
+  Min: pairs(real),
+  Neg: one(real),
+  Exp: one(real),
+  Log: one(positive),
+  Sqrt: one(positive),
+  Sin: one(real),
+  Cos: one(real),
+  Sigmoid: one(real),
+  Silu: one(real),
+  Where: [
+    { shows: "equal shapes", inputs: [truth(3, 5), real(3, 5), real(3, 5)], attributes: {} },
+    { shows: "all three broadcast", inputs: [truth("T", 1), real("B", 1, 5), real()], attributes: {}, symbols: BTD },
+  ],
+  Equal: [
+    { shows: "numbers of which some are equal", inputs: [given([0.5, 2, 3], 3), given([2, 0.5], 2, 1)], attributes: {} },
+    { shows: "row numbers", inputs: [rows([3, 1, 2, 3], 2, 2), rows([3, 2], 2)], attributes: {} },
+  ],
+  LessOrEqual: [
+    { shows: "numbers of which some are equal", inputs: [given([0.5, 2, 3], 3), given([2, 0.5], 2, 1)], attributes: {} },
+    ...truths(frozen),
+  ],
+  And: truths(truth),
+  IsFinite: [{ shows: "numbers, NaN and both infinities", inputs: [given([1.5, Number.NaN, -2, Infinity, -Infinity, 0], 2, 3)], attributes: {} }],
+  Cast: [
+    { shows: "real to real", inputs: [real(2, 3)], attributes: { to: "float32" } },
+    { shows: "truth to real", inputs: [truth("B", 3)], attributes: { to: "float32" }, symbols: BTD },
+    { shows: "real to whole, towards zero", inputs: [given([-2.7, -0.4, 0.6, 3.9], 4)], attributes: { to: "int32" } },
+  ],
+  Dropout: [
+    { shows: "p = 0.3", inputs: [real(5, 7), truth(5, 7)], attributes: { p: 0.3 } },
+    { shows: "symbolic", inputs: [real("B", "T", 5), truth("B", "T", 5)], attributes: { p: 0.3 }, symbols: BTD },
+  ],
+  MatMul: [
+    { shows: "plain matrices", inputs: [real(2, 3), real(3, 5)], attributes: { transA: false, transB: false, alpha: 1 } },
+    { shows: "a shared second matrix, scaled", inputs: [real("B", "T", 5), real(5, 7)], attributes: { transA: false, transB: false, alpha: 0.3 }, symbols: BTD },
+    { shows: "a shared second matrix, transposed", inputs: [real("B", "T", 5), real(7, 5)], attributes: { transA: false, transB: true, alpha: 2.5 }, symbols: BTD },
+    { shows: "a shared first matrix, transposed", inputs: [real(3, 2), real("B", 3, 5)], attributes: { transA: true, transB: false, alpha: 0.3 }, symbols: BTD },
+    { shows: "batched, first transposed", inputs: [real("B", 5, 3), real("B", 5, 7)], attributes: { transA: true, transB: false, alpha: 1 }, symbols: BTD },
+    { shows: "batched, both transposed", inputs: [real(2, 5, 3), real(2, 7, 5)], attributes: { transA: true, transB: true, alpha: 0.3 } },
+    { shows: "leading axes broadcast both ways", inputs: [real("B", 1, 3, 5), real("T", 7, 5)], attributes: { transA: false, transB: true, alpha: 0.3 }, symbols: BTD },
+    { shows: "first of rank 3 transposed, second shared", inputs: [real(2, 5, 3), real(5, 7)], attributes: { transA: true, transB: false, alpha: 1.5 } },
+  ],
+  Reshape: [
+    { shows: "concrete", inputs: [real(2, 3, 5)], attributes: { shape: [5, 6] } },
+    { shows: "one unknown dimension", inputs: [real("B", "T", 5)], attributes: { shape: ["B*T", 5] }, symbols: BTD },
+    { shows: "two unknown dimensions", inputs: [real("B", "T", 10)], attributes: { shape: ["T", 2, "5*B"] }, symbols: BTD },
+    { shows: "down to a scalar", inputs: [real(1, 1)], attributes: { shape: [] } },
+  ],
+  Transpose: [
+    { shows: "a cycle of three axes", inputs: [real(2, 3, 5)], attributes: { permutation: [2, 0, 1] } },
+    { shows: "symbolic", inputs: [real("B", "T", 7, 2)], attributes: { permutation: [0, 2, 3, 1] }, symbols: BTD },
+  ],
+  Expand: [
+    { shows: "concrete", inputs: [real(2, 1, 5)], attributes: { shape: [2, 3, 5] } },
+    { shows: "symbolic, two axes", inputs: [real("B", 1, "T", 1)], attributes: { shape: ["B", "T", "T", 7] }, symbols: BTD },
+  ],
+  Split: [
+    { shows: "unequal pieces", inputs: [real(3, 7)], attributes: { axis: 1, sizes: [2, 5] }, seeded: [0, 1] },
+    { shows: "only the middle piece used", inputs: [real("B", 10, "T")], attributes: { axis: 1, sizes: [2, 5, 3] }, symbols: BTD, seeded: [1] },
+  ],
+  Concat: [
+    { shows: "unequal pieces", inputs: [real(3, 2), real(3, 5)], attributes: { axis: 1 } },
+    { shows: "three pieces beside symbolic axes", inputs: [real("B", 2, "T"), real("B", 1, "T"), real("B", 3, "T")], attributes: { axis: 1 }, symbols: BTD },
+  ],
+  ReduceSum: [
+    { shows: "two axes", inputs: [real(2, 3, 5)], attributes: { axes: [0, 2] } },
+    { shows: "a symbolic axis", inputs: [real("B", "T", 5)], attributes: { axes: [1] }, symbols: BTD },
+  ],
+  ReduceMean: [
+    { shows: "two axes", inputs: [real(2, 3, 5)], attributes: { axes: [0, 2] } },
+    { shows: "beside symbolic axes", inputs: [real("B", "T", 7)], attributes: { axes: [2] }, symbols: BTD },
+  ],
+  ReduceMax: [{ shows: "two axes", inputs: [frozen("B", 3, 5)], attributes: { axes: [0, 2] }, symbols: BTD }],
+  Gather: [
+    { shows: "repeated rows", inputs: [real(5, 3), rows([4, 0, 4, 4, 2, 1], 2, 3)], attributes: {} },
+    { shows: "symbolic indices", inputs: [real(5, 2), rows([3, 3, 0, 1, 2, 3], "B", "T")], attributes: {}, symbols: BTD },
+    { shows: "a table of rank 3", inputs: [real(5, 2, 3), rows([4, 1, 4], 3)], attributes: {} },
+    { shows: "a table of rank 1", inputs: [real(5), rows([4, 1, 4], 3)], attributes: {} },
+  ],
+  GatherRows: [
+    { shows: "rows repeated within clients", inputs: [real(2, 5, 3), rows([4, 0, 4, 2, 2, 0], 2, 3)], attributes: {} },
+    { shows: "symbolic clients and rows", inputs: [real("B", "D", 2), rows([4, 4, 1, 0, 3, 0], "B", "T")], attributes: {}, symbols: BTD },
+    { shows: "one client", inputs: [real(1, "T", 2), rows([2, 0, 2, 1, 1], 1, 5)], attributes: {}, symbols: BTD },
+  ],
+  ScatterRows: [
+    { shows: "rows repeated within clients", inputs: [real(2, 3, 5), rows([6, 0, 6, 2, 2, 2], 2, 3)], attributes: { rows: 7 } },
+    { shows: "symbolic clients and rows", inputs: [real("B", "T", 2), rows([4, 4, 1, 0, 3, 0], "B", "T")], attributes: { rows: "2*T" }, symbols: BTD },
+    { shows: "one client", inputs: [real(1, "T", 2), rows([2, 0, 2], 1, "T")], attributes: { rows: 5 }, symbols: BTD },
+  ],
+  Softmax: [
+    { shows: "concrete", inputs: [real(2, 3, 5)], attributes: {} },
+    { shows: "over a symbolic axis", inputs: [real("B", 7, "T")], attributes: {}, symbols: BTD },
+  ],
+  RmsNorm: [
+    { shows: "a large epsilon", inputs: [real(2, 3, 5), real(5)], attributes: { epsilon: 0.3 } },
+    { shows: "symbolic rows", inputs: [real("B", "T", 7), real(7)], attributes: { epsilon: 1e-5 }, symbols: BTD },
+  ],
+  RotaryEmbedding: [
+    { shows: "three heads", inputs: [real("B", "T", 12), frozen("B", "T", 2), frozen("B", "T", 2)], attributes: { inverse: false }, symbols: BTD },
+    { shows: "inverse, one head", inputs: [real(2, 3, 10), frozen(2, 3, 5), frozen(2, 3, 5)], attributes: { inverse: true } },
+  ],
+  CrossEntropy: [
+    { shows: "concrete", inputs: [real(2, 3, 5), rows([4, 0, 2, 2, 1, 4], 2, 3)], attributes: {} },
+    { shows: "symbolic", inputs: [real("B", "T", 7), rows([6, 0, 2, 2, 1, 6], "B", "T")], attributes: {}, symbols: BTD },
+  ],
+  LinearCrossEntropy: [
+    { shows: "one piece", inputs: [real(2, 3, 5), real(7, 5), rows([6, 0, 2, 2, 1, 4], 2, 3)], attributes: { chunks: 1, minimumRows: 1 } },
+    { shows: "pieces of unequal length", inputs: [real(1, 7, 3), real(5, 3), rows([4, 0, 2, 2, 1, 4, 3], 1, 7)], attributes: { chunks: 3, minimumRows: 1 } },
+    { shows: "empty pieces at the end", inputs: [real("B", "T", 5), real(7, 5), rows([6, 0, 2, 2, 1, 4], "B", "T")], attributes: { chunks: 5, minimumRows: 4 }, symbols: BTD },
+  ],
+};
