@@ -1,0 +1,32 @@
+/** A Python with PyTorch, transformers and PEFT: the one that FEDTUNE_PYTHON names, else a virtual environment of its own. */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { dirname, join } from "node:path";
+
+/** The versions that the recorded results of PyTorch were made with. */
+const PACKAGES = ["torch==2.15.0", "transformers==5.23.0", "peft==0.21.2"];
+
+/** Path of an interpreter that can import all of them; makes the environment (some gigabytes) where there is none yet. */
+export function findPython(): string {
+  const given = process.env["FEDTUNE_PYTHON"];
+  if (given) return given;
+  const folder = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "fedtune", "check-peft");
+  const python = join(folder, process.platform === "win32" ? "Scripts/python.exe" : "bin/python");
+  const stamp = join(folder, "installed.txt");
+  const wanted = PACKAGES.join("\n");
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return python;
+  console.error(`Making a Python environment in ${folder} (once; some gigabytes). FEDTUNE_PYTHON names another interpreter.`);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(dirname(folder), { recursive: true });
+  execute(process.platform === "win32" ? "python" : "python3", ["-m", "venv", folder]);
+  execute(python, ["-m", "pip", "install", "--quiet", ...PACKAGES]);
+  writeFileSync(stamp, wanted);
+  return python;
+}
+
+function execute(command: string, args: readonly string[]): void {
+  const { status, error } = spawnSync(command, args, { stdio: ["ignore", 2, 2] });
+  if (status === 0) return;
+  throw new Error(`${command} ${args.join(" ")}: expected exit code 0, got ${error?.message ?? status}. Install Python 3 with venv, or set FEDTUNE_PYTHON.`);
+}
