@@ -123,6 +123,14 @@ describe("a model of the Hub", () => {
     expect(hub.requests).toEqual([]);
   });
 
+  test("of another commit with the same files is linked to the blobs that are there", async () => {
+    const folder = await resolveModelFolder("owner/model", options);
+    rmSync(join(folder, ".."), { recursive: true });
+    hub.requests.length = 0;
+    expect(openCheckpoint(await resolveModelFolder("owner/model", options)).names).toEqual(["norm"]);
+    expect(hub.requests.filter((path) => path.includes("/resolve/"))).toEqual([]);
+  });
+
   test("is used from the cache where the network fails or HF_HUB_OFFLINE is set", async () => {
     const folder = await resolveModelFolder("owner/model", options);
     await hub.close();
