@@ -1,0 +1,127 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { microBatches, packExamples } from "./pack.ts";
+import { stackClients } from "./stack.ts";
+import { IGNORED_LABEL, type EncodedDataset, type PackedRows } from "./types.ts";
+
+function share(values: readonly number[]): Int32Array<SharedArrayBuffer> {
+  const out = new Int32Array(new SharedArrayBuffer(values.length * 4));
+  out.set(values);
+  return out;
+}
+
+/** A data set from examples written as lists of ids; negative ids are labelled (and stand for their absolute value). */
+function dataset(examples: readonly (readonly number[])[]): EncodedDataset {
+  const flat = examples.flat();
+  let end = 0;
+  return {
+    ids: share(flat.map(Math.abs)),
+    labels: share(flat.map((id) => (id < 0 ? -id : IGNORED_LABEL))),
+    offsets: share([0, ...examples.map((e) => (end += e.length))]),
+  };
+}
+
+const example = fc.array(fc.integer({ min: 1, max: 90 }).chain((id) => fc.constantFrom(id, -id)), { minLength: 1, maxLength: 11 });
+const examples = fc.array(example, { minLength: 1, maxLength: 14 });
+
+/** What a pack says about each example: its ids, and its (position, target) pairs. */
+function unpack(pack: PackedRows): string[] {
+  const found = new Map<string, { ids: number[]; targets: [number, number][] }>();
+  for (let at = 0; at < pack.ids.length; at++) {
+    if (pack.segments[at] === 0) {
+      expect([pack.ids[at], pack.positions[at]]).toEqual([0, 0]);
+      continue;
+    }
+    const key = `${Math.floor(at / pack.width)}:${pack.segments[at]}`;
+    const one = found.get(key) ?? { ids: [], targets: [] };
+    expect(pack.positions[at]).toBe(one.ids.length);
+    one.ids.push(pack.ids[at] ?? 0);
+    found.set(key, one);
+  }
+  for (const [i, at] of pack.labelledRows.entries()) {
+    found.get(`${Math.floor(at / pack.width)}:${pack.segments[at]}`)?.targets.push([pack.positions[at] ?? 0, pack.targets[i] ?? 0]);
+  }
+  return [...found.values()].map((one) => JSON.stringify(one)).sort();
+}
+
+/** The same, straight from the examples: position p predicts the labelled id at p + 1. */
+function expected(all: readonly (readonly number[])[]): string[] {
+  return all
+    .map((one) => JSON.stringify({ ids: one.map(Math.abs), targets: one.flatMap((id, p) => (p > 0 && id < 0 ? [[p - 1, -id]] : [])) }))
+    .sort();
+}
+
+describe("a pack", () => {
+  it("holds each example whole, with positions from 0 and the targets it has alone", () => {
+    fc.assert(
+      fc.property(examples, fc.integer({ min: 11, max: 30 }), (all, width) => {
+        const pack = packExamples(dataset(all), all.map((_, i) => i), { width });
+        expect(unpack(pack)).toEqual(expected(all));
+        expect(pack.examples).toBe(all.length);
+        expect(pack.tokens).toBe(all.flat().length);
+      }),
+    );
+  });
+
+  it("is as wide as its longest row and no wider than asked", () => {
+    const pack = packExamples(dataset([[1, 2], [3, -4, 5], [6]]), [0, 1, 2], { width: 5 });
+    expect([pack.rows, pack.width]).toEqual([2, 5]);
+    expect([...pack.ids]).toEqual([3, 4, 5, 1, 2, 6, 0, 0, 0, 0]);
+    expect([...pack.segments]).toEqual([1, 1, 1, 2, 2, 1, 0, 0, 0, 0]);
+    expect(packExamples(dataset([[1, 2, 3]]), [0], { width: 512 }).width).toBe(3);
+  });
+
+  it("never takes the first token of an example for the target of the one before it", () => {
+    const pack = packExamples(dataset([[1, 2, 3], [-7, -8]]), [0, 1], { width: 5 });
+    expect([...pack.targets]).toEqual([8]);
+    expect([...pack.labelledRows]).toEqual([3]);
+  });
+
+  it("lays an example out twice where it is asked for twice", () => {
+    expect([...packExamples(dataset([[1, -2]]), [0, 0], { width: 4 }).ids]).toEqual([1, 2, 1, 2]);
+  });
+
+  it("refuses an example that is longer than a row", () => {
+    expect(() => packExamples(dataset([[1, 2, 3]]), [0], { width: 2 })).toThrow(/packing: expected examples of at most 2 tokens, got one of 3/);
+  });
+});
+
+describe("micro-batches", () => {
+  it("hold together what one pack holds, stay within their tokens, and differ by at most one row", () => {
+    fc.assert(
+      fc.property(examples, fc.integer({ min: 11, max: 20 }), fc.integer({ min: 1, max: 60 }), (all, width, tokensPerMicroBatch) => {
+        const batches = microBatches(dataset(all), all.map((_, i) => i), { width, tokensPerMicroBatch });
+        expect(batches.flatMap(unpack).sort()).toEqual(expected(all));
+        const rows = batches.map((batch) => batch.rows);
+        expect(Math.max(...rows) - Math.min(...rows)).toBeLessThanOrEqual(1);
+        for (const batch of batches) expect(batch.rows === 1 || batch.rows * batch.width <= tokensPerMicroBatch).toBe(true);
+      }),
+    );
+  });
+
+  it("are one batch where all rows fit", () => {
+    expect(microBatches(dataset([[1, -2], [3, -4]]), [0, 1], { width: 2, tokensPerMicroBatch: 4 })).toHaveLength(1);
+    expect(microBatches(dataset([[1, -2], [3, -4]]), [0, 1], { width: 2, tokensPerMicroBatch: 3 })).toHaveLength(2);
+  });
+});
+
+describe("clients side by side", () => {
+  it("keep what each of them has alone, padded to common sizes with weight 0", () => {
+    const data = dataset([[1, -2, 3], [-4, -5, -6, -7], [8, -9]]);
+    const packs = [packExamples(data, [0, 2], { width: 3 }), undefined, packExamples(data, [1], { width: 4 })];
+    const stacked = stackClients(packs);
+    expect(stacked).toMatchObject({ clients: 3, rows: 2, width: 4, labelled: 3 });
+    expect([...stacked.ids]).toEqual([1, 2, 3, 0, 8, 9, 0, 0, ...Array<number>(8).fill(0), 4, 5, 6, 7, 0, 0, 0, 0]);
+    expect([...stacked.positions.subarray(0, 8)]).toEqual([0, 1, 2, 0, 0, 1, 0, 0]);
+    expect([...stacked.segments.subarray(0, 8)]).toEqual([1, 1, 1, 0, 1, 1, 0, 0]);
+    expect([...stacked.labelledRows]).toEqual([0, 4, 0, 0, 0, 0, 0, 1, 2]);
+    expect([...stacked.targets]).toEqual([2, 9, 0, 0, 0, 0, 5, 6, 7]);
+    expect([...stacked.weights]).toEqual([1, 1, 0, 0, 0, 0, 1, 1, 1]);
+  });
+
+  it("have at least one row, token and labelled entry, so that no shape is 0", () => {
+    expect(stackClients([undefined])).toMatchObject({ rows: 1, width: 1, labelled: 1, weights: Float32Array.of(0) });
+    const unlabelled = packExamples(dataset([[5, 6]]), [0], { width: 2 });
+    expect(stackClients([unlabelled])).toMatchObject({ labelled: 1, weights: Float32Array.of(0), targets: Int32Array.of(0) });
+  });
+});
