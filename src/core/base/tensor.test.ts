@@ -14,7 +14,7 @@ describe("a tensor", () => {
   test.each(DTYPES)("of zeros has the elements and bytes of its dtype: %s", (dtype) => {
     const { data, shape } = zeros(dtype, [2, 3, 5]);
     expect([data.length, data.byteLength, shape]).toEqual([30, 30 * bytesPerElement(dtype), [2, 3, 5]]);
-    expect(data.every((x) => x == 0)).toBe(true);
+    expect(data.every((x) => Number(x) === 0)).toBe(true);
   });
 });
 

@@ -97,8 +97,9 @@ function parseEntry(path: string, name: string, value: unknown, dataStart: numbe
   if (!Array.isArray(shape) || !shape.every(isSize)) throw refuse("a shape of non-negative integers", show(shape), HOSTILE);
   const sizeBytes = elementCount(shape) * bytesPerElement(dtype);
   if (!isSize(sizeBytes)) throw refuse("a size that can be counted", `shape ${formatShape(shape)}`, HOSTILE);
-  if (!Array.isArray(offsets) || offsets.length !== 2) throw refuse("data_offsets [begin, end]", show(offsets), DOWNLOAD_AGAIN);
-  const [begin, end]: unknown[] = offsets;
+  const pair: readonly unknown[] = Array.isArray(offsets) ? offsets : [];
+  if (pair.length !== 2) throw refuse("data_offsets [begin, end]", show(offsets), DOWNLOAD_AGAIN);
+  const [begin, end] = pair;
   if (!isSize(begin) || !isSize(end) || begin > end) throw refuse("data_offsets with 0 ≤ begin ≤ end", show(offsets), HOSTILE);
   if (end - begin !== sizeBytes) throw refuse(`${sizeBytes} bytes for ${dtype}${formatShape(shape)}`, `data_offsets ${show(offsets)} of ${end - begin} bytes`, HOSTILE);
   return { dtype, shape, start: dataStart + begin, end: dataStart + end };

@@ -87,7 +87,7 @@ export function readSafetensorsHeader(path: string): SafetensorsFile {
 }
 
 /** The entry of a tensor. Throws FedtuneError("model") where the file has none of that name. */
-export function entryOf(file: SafetensorsFile, name: string): TensorEntry {
+function entryOf(file: SafetensorsFile, name: string): TensorEntry {
   const entry = file.tensors.get(name);
   if (entry !== undefined) return entry;
   throw new FedtuneError("model", {

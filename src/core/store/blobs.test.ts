@@ -8,6 +8,11 @@ import { openBlobs, type BlobStore } from "./blobs.ts";
 
 const root = mkdtempSync(join(tmpdir(), "fedtune-blobs-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
+function refusal(text: string): unknown {
+  const message: unknown = expect.stringContaining(text);
+  return expect.objectContaining({ code: "data", message });
+}
+
 let blobs: BlobStore;
 beforeEach(() => {
   blobs = openBlobs(mkdtempSync(join(root, "store-")));
@@ -44,18 +49,18 @@ test("a damaged blob is refused by its file's name, and put right by putting its
   const hash = blobs.putBlob(bytes);
   const path = join(blobs.folder, hash);
   writeFileSync(path, Uint8Array.of(2, 3, 5, 8));
-  const refusal = expect.objectContaining({ code: "data", message: expect.stringContaining(`${path}: expected bytes with the SHA-256 ${hash.slice(0, 12)}`) });
-  expect(() => blobs.getBlob(hash)).toThrow(refusal);
-  expect(() => blobs.getTensors(hash)).toThrow(refusal);
+  const refused = refusal(`${path}: expected bytes with the SHA-256 ${hash.slice(0, 12)}`);
+  expect(() => blobs.getBlob(hash)).toThrow(refused);
+  expect(() => blobs.getTensors(hash)).toThrow(refused);
   blobs.putBlob(bytes);
   expect(new Uint8Array(readFileSync(path))).toEqual(bytes);
 });
 
 test("a missing blob is refused by its file's name", () => {
   const hash = sha256("another");
-  expect(() => blobs.getBlob(hash)).toThrow(expect.objectContaining({ code: "data", message: expect.stringContaining(`${join(blobs.folder, hash)}: expected a stored blob, got no such file`) }));
+  expect(() => blobs.getBlob(hash)).toThrow(refusal(`${join(blobs.folder, hash)}: expected a stored blob, got no such file`));
 });
 
 test("a hash that is none cannot name a file elsewhere", () => {
-  expect(() => blobs.getBlob("../../etc/passwd")).toThrow(expect.objectContaining({ code: "data", message: expect.stringContaining("expected a SHA-256") }));
+  expect(() => blobs.getBlob("../../etc/passwd")).toThrow(refusal("expected a SHA-256"));
 });

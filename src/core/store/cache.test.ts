@@ -88,6 +88,7 @@ describe("a cached file", () => {
 
   test("in a folder that cannot be written is refused with its path", async () => {
     writeFileSync(join(folder, "file"), "");
-    await expect(cachedFile("one", async () => undefined, { folder: join(folder, "file", "x") })).rejects.toThrow(expect.objectContaining({ code: "resources", message: expect.stringContaining(join(folder, "file", "x")) }));
+    const message: unknown = expect.stringContaining(join(folder, "file", "x"));
+    await expect(cachedFile("one", async () => undefined, { folder: join(folder, "file", "x") })).rejects.toThrow(expect.objectContaining({ code: "resources", message }));
   });
 });

@@ -13,7 +13,8 @@ beforeEach(() => {
 });
 
 function refusal(text: string): unknown {
-  return expect.objectContaining({ code: "resources", message: expect.stringContaining(text) });
+  const message: unknown = expect.stringContaining(text);
+  return expect.objectContaining({ code: "resources", message });
 }
 
 describe("writeFileAtomic", () => {

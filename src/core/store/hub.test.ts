@@ -78,7 +78,8 @@ beforeEach(async () => {
 afterEach(() => hub.close());
 
 function refusal(code: string, message: RegExp): unknown {
-  return expect.objectContaining({ code, message: expect.stringMatching(message) });
+  const text: unknown = expect.stringMatching(message);
+  return expect.objectContaining({ code, message: text });
 }
 
 describe("a path", () => {

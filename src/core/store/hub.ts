@@ -1,7 +1,7 @@
 /** From what a config calls a model to a folder on this machine: a folder as it is, or a model of the Hugging Face Hub. */
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { FedtuneError, interrupted } from "../base/errors.ts";
+import { FedtuneError } from "../base/errors.ts";
 import { ensureWritableFolder, writeFileAtomic } from "./files.ts";
 import { ensureFile, type DownloadProgress } from "./hub-download.ts";
 import { hubError, isUnreachable } from "./hub-errors.ts";
@@ -109,7 +109,7 @@ export async function resolveModelFolder(nameOrPath: string, options: ResolveMod
   try {
     return await download(repository, settings, options);
   } catch (error) {
-    if (signal?.aborted === true) throw interrupted(`download of ${nameOrPath}`);
+    if (signal?.aborted === true) throw new FedtuneError("interrupted", { where: `download of ${nameOrPath}`, expected: "to run to the end", got: "a request to stop", remedy: "Run the command again: files that are whole are kept" });
     if (cached !== undefined && isUnreachable(error)) return cached;
     throw hubError(error, { name: nameOrPath, revision, endpoint: settings.endpoint, localPath: resolve(nameOrPath), hasToken: settings.token !== undefined });
   }

@@ -25,7 +25,8 @@ function write(): Buffer {
   return readFileSync(path);
 }
 function refusal(code: string, text: string): unknown {
-  return expect.objectContaining({ code, message: expect.stringContaining(text) });
+  const message: unknown = expect.stringContaining(text);
+  return expect.objectContaining({ code, message });
 }
 
 describe("a journal", () => {

@@ -17,7 +17,8 @@ beforeEach(() => {
 });
 
 function refusal(text: string): unknown {
-  return expect.objectContaining({ code: "resources", message: expect.stringContaining(text) });
+  const message: unknown = expect.stringContaining(text);
+  return expect.objectContaining({ code: "resources", message });
 }
 
 /** A process that takes the lock, says so, and holds it until it is killed. */
