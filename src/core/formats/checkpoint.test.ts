@@ -87,7 +87,7 @@ describe("refused is", () => {
   });
 
   test("a folder that is not there", () => {
-    expect(() => openCheckpoint(join(root, "none"))).toThrow(refusal("resources", /none: expected a model's folder, got no such file/));
+    expect(() => openCheckpoint(join(root, "none"))).toThrow(refusal("model", /none: expected a model's folder, got no such folder/));
   });
 
   test.each(["../secret.safetensors", "/etc/secret.safetensors", "a/../../secret.safetensors", "a\\..\\secret"])("an index that leads out of the folder: %s", (name) => {

@@ -81,6 +81,7 @@ function openSharded(folder: string): SafetensorsFile[] {
 }
 
 function refuseWithoutWeights(folder: string): FedtuneError {
+  if (!existsSync(folder)) return new FedtuneError("model", { where: folder, expected: "a model's folder", got: "no such folder", remedy: "Check the path" });
   const names = withFileErrors(folder, "a model's folder", () => readdirSync(folder));
   const pickled = names.find((name) => /^pytorch_model.*\.bin$/.test(name));
   return new FedtuneError("model", {

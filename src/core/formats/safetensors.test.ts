@@ -177,8 +177,9 @@ describe("unsound files are refused in one sentence that names file and tensor",
     expect([...readSafetensorsHeader(fileOf(header, 8)).tensors.keys()]).toEqual(["dtype", "shape"]);
   });
 
-  test("a file that is not there is a matter of resources, with its path", () => {
-    expect(() => readSafetensorsHeader(join(folder, "none"))).toThrow(refusal("resources", /none: .*no such file/));
+  test("a path to no file, or to a folder", () => {
+    expect(() => readSafetensorsHeader(join(folder, "none"))).toThrow(refusal("model", /none: expected a safetensors file, got no such file/));
+    expect(() => readSafetensorsHeader(folder)).toThrow(refusal("model", /expected a safetensors file, got a folder/));
   });
 
   test("a name that the file lacks is answered with the nearest", () => {

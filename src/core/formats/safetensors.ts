@@ -1,7 +1,7 @@
 /** Reads safetensors files: the header alone, one tensor, or all of a small file. What the tensors mean is left to others. */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { didYouMean, FedtuneError } from "../base/errors.ts";
-import { fileError, withFileErrors } from "../base/file-errors.ts";
+import { fileError, fileErrorCode } from "../base/file-errors.ts";
 import { tensor, viewBytes, type NamedTensors, type Tensor } from "../base/tensor.ts";
 import { LENGTH_BYTES, MAX_HEADER_BYTES, parseHeader, type SafetensorsMetadata, type TensorEntry } from "./safetensors-header.ts";
 
@@ -41,14 +41,22 @@ function readInto(fd: number, out: Uint8Array, position: number): number {
   return done;
 }
 
+/** A path that leads to no file is a wrong model or adapter; anything else is the machine's trouble. */
+function unreadable(error: unknown, path: string): FedtuneError {
+  const code = fileErrorCode(error);
+  if (code !== "ENOENT" && code !== "ENOTDIR" && code !== "EISDIR") return fileError(error, path, "a safetensors file that can be read");
+  return new FedtuneError("model", { where: path, expected: "a safetensors file", got: code === "EISDIR" ? "a folder" : "no such file", remedy: "Check the path", cause: error });
+}
+
 function withOpenFile<T>(path: string, use: (fd: number) => T): T {
-  const fd = withFileErrors(path, "a safetensors file that can be read", () => openSync(path, "r"));
+  let fd: number | undefined;
   try {
+    fd = openSync(path, "r");
     return use(fd);
   } catch (error) {
-    throw error instanceof FedtuneError ? error : fileError(error, path, "a safetensors file that can be read");
+    throw error instanceof FedtuneError ? error : unreadable(error, path);
   } finally {
-    closeSync(fd);
+    if (fd !== undefined) closeSync(fd);
   }
 }
 
@@ -73,7 +81,7 @@ function headerLength(path: string, start: Uint8Array, sizeBytes: number): numbe
 
 /**
  * Reads and checks the header of a safetensors file; nothing larger than the header is allocated.
- * @throws FedtuneError("model") for a file that is not sound safetensors, naming file and tensor; ("resources") where it cannot be read
+ * @throws FedtuneError("model") for no file or one that is not sound safetensors, naming file and tensor; ("resources") where it cannot be read
  */
 export function readSafetensorsHeader(path: string): SafetensorsFile {
   return withOpenFile(path, (fd) => {
