@@ -36,8 +36,8 @@ export function valueGraph(op: OpName, example: OpCase, outputs = Infinity): { r
   return { graph: builder.finish(), feeds };
 }
 
-/** Σ over the seeded outputs of Σ seed · y as output `loss`, and `dx0`, … for the inputs that learn. */
-export function gradientGraph(op: OpName, example: OpCase): { readonly graph: Graph; readonly feeds: Feeds; readonly learning: readonly string[] } {
+/** Σ over the seeded outputs of Σ seed · y as output `loss`, and `dx0`, … for the inputs that learn; and the loss alone. */
+export function gradientGraph(op: OpName, example: OpCase): { readonly graph: Graph; readonly lossGraph: Graph; readonly feeds: Feeds; readonly learning: readonly string[] } {
   const builder = new GraphBuilder();
   const inputs = example.inputs.map(({ dtype, shape }, i) => builder.input(`x${i}`, dtype, shape));
   const outputs = builder.emit(op, inputs, example.attributes);
@@ -51,10 +51,11 @@ export function gradientGraph(op: OpName, example: OpCase): { readonly graph: Gr
   });
   const loss = terms.reduce((a, b) => add(a, b));
   builder.output("loss", loss);
+  const lossGraph = builder.finish();
   const learning = example.inputs.flatMap((input, i) => (input.learns ? [i] : []));
   const slopes = gradient(builder, { value: loss, seed: builder.scalar(1) }, learning.map((i) => must(inputs[i], `input ${i}`)));
   slopes.forEach((slope, i) => builder.output(`dx${learning[i]}`, must(slope, `gradient ${i}`)));
-  return { graph: builder.finish(), feeds: { ...feeds, ...seeds }, learning: learning.map((i) => `x${i}`) };
+  return { graph: builder.finish(), lossGraph, feeds: { ...feeds, ...seeds }, learning: learning.map((i) => `x${i}`) };
 }
 
 /** The sum of all elements, as a scalar. */

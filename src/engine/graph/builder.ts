@@ -1,12 +1,18 @@
 /** Builds a graph node by node; equal nodes are made once. Leaves the meaning of ops to their records. */
 import type { DType, Tensor } from "../../core/base/tensor.ts";
-import { bytesOf, tensor } from "../../core/base/tensor.ts";
+import { bytesOf, formatShape, sameShape, tensor } from "../../core/base/tensor.ts";
 import { must } from "../../core/base/errors.ts";
 import type { Dim } from "./dims.ts";
 import type { OpAttributes, OpName } from "./op-attributes.ts";
 import { OPS } from "./ops/all.ts";
 import type { NodeSink, Value } from "./value.ts";
 import type { Graph, NamedValue, Node, TensorType, ValueId } from "./types.ts";
+
+/** Freezes an object and the arrays in it. */
+function freeze<T extends object>(value: T): T {
+  for (const part of Object.values(value)) Object.freeze(part);
+  return Object.freeze(value);
+}
 
 /** A graph under construction. `finish` freezes it. */
 export class GraphBuilder implements NodeSink {
@@ -38,10 +44,14 @@ export class GraphBuilder implements NodeSink {
     return value;
   }
 
-  /** A frozen tensor that lives outside the graph; asking twice for a name gives the same value. */
+  /** A frozen tensor that lives outside the graph; asking twice for a name gives the same value. Throws where its type differs. */
   weight(name: string, dtype: DType, shape: readonly number[]): Value {
     const known = this.#weights.find((w) => w.name === name);
-    if (known !== undefined) return must(this.#values[known.id], name);
+    if (known !== undefined) {
+      const value = must(this.#values[known.id], name);
+      if (value.dtype === dtype && sameShape(value.shape, shape)) return value;
+      throw new Error(`graph: weight ${name} is ${value.dtype}${formatShape(value.shape)} and asked for as ${dtype}${formatShape(shape)}`);
+    }
     const value = this.#value({ dtype, shape });
     this.#weights.push({ name: this.#name(name), id: value.id });
     return value;
@@ -73,13 +83,14 @@ export class GraphBuilder implements NodeSink {
     if (known !== undefined) return known;
     const outputs = OPS[op].infer(inputs, attributes).map((type) => this.#value(type));
     // The union of nodes is built per op; here K is generic, so TypeScript cannot pick the member.
-    this.#nodes.push(Object.freeze({ op, inputs: inputs.map((v) => v.id), attributes: Object.freeze(attributes), outputs: outputs.map((v) => v.id) }) as Node);
+    this.#nodes.push(freeze({ op, inputs: inputs.map((v) => v.id), attributes: freeze(structuredClone(attributes)), outputs: outputs.map((v) => v.id) }) as Node);
     this.#known.set(key, outputs);
     return outputs;
   }
 
-  /** Names a result of the graph. */
+  /** Names a result of the graph. Throws where the value belongs to another graph. */
   output(name: string, value: Value): void {
+    if (value.builder !== this) throw new Error(`output ${name}: its value belongs to another graph`);
     this.#outputs.push({ name: this.#name(name), id: value.id });
   }
 
@@ -102,7 +113,7 @@ export class GraphBuilder implements NodeSink {
       nodes.push(node);
       for (const id of node.inputs) needed.add(id);
     }
-    return Object.freeze({
+    return freeze({
       values: this.#values.map(({ dtype, shape }) => Object.freeze({ dtype, shape })),
       inputs: [...this.#inputs],
       weights: this.#weights.filter((w) => needed.has(w.id)),

@@ -53,6 +53,7 @@ function encodeWeight(name: string, { dtype, shape }: TensorType, { file, offset
   });
 }
 
+/** Names that the encoder makes up start with "%", so that an input called "v1" meets none of them. */
 class Emitter implements OnnxEmitter {
   readonly nodes: NodeProto[] = [];
   readonly initializers: TensorProto[] = [];
@@ -70,7 +71,7 @@ class Emitter implements OnnxEmitter {
   }
 
   node(op: string, inputs: readonly string[], outputs: readonly string[] | number, options: { attributes?: Readonly<Record<string, OnnxAttribute>>; domain?: string } = {}): readonly string[] {
-    const names = typeof outputs === "number" ? Array.from({ length: outputs }, () => `t${this.#fresh++}`) : outputs;
+    const names = typeof outputs === "number" ? Array.from({ length: outputs }, () => `%t${this.#fresh++}`) : outputs;
     const attribute = Object.entries(options.attributes ?? {}).map(([name, value]) => encodeAttribute(name, value));
     this.nodes.push(create(NodeProtoSchema, { name: `${op}_${this.nodes.length}`, opType: op, domain: options.domain ?? "", input: [...inputs], output: [...names], attribute }));
     return names;
@@ -84,7 +85,7 @@ class Emitter implements OnnxEmitter {
     const key = `${t.dtype}${t.shape.join(",")}:${Buffer.from(bytesOf(t.data)).toString("base64")}`;
     const known = this.#constants.get(key);
     if (known !== undefined) return known;
-    const name = `k${this.#constants.size}`;
+    const name = `%k${this.#constants.size}`;
     this.initializers.push(encodeTensor(name, t));
     this.#constants.set(key, name);
     return name;
@@ -149,7 +150,7 @@ export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocatio
   for (const { id, tensor: constant } of graph.constants) names.set(id, emitter.constant(constant));
 
   for (const node of graph.nodes) {
-    const outputs = node.outputs.map((id) => `v${id}`);
+    const outputs = node.outputs.map((id) => `%v${id}`);
     node.outputs.forEach((id, i) => names.set(id, outputs[i] ?? ""));
     const lowered: LoweredNode<typeof node.attributes> = {
       attributes: node.attributes, outputs, inputs: node.inputs.map((id) => must(names.get(id), `value ${id}`)),

@@ -34,12 +34,12 @@ export const MatMul: OpRecord<Attributes> = {
   },
   gradient: ({ inputs: [a, b], gradients: [dy], attributes: { transA, transB, alpha }, needs }) => {
     if (a === undefined || b === undefined || dy === undefined) return [];
-    const da = transA ? g.matMul(b, dy, { transA: transB, transB: true, alpha }) : g.matMul(dy, b, { transB: !transB, alpha });
+    const da = (): Value => (transA ? g.matMul(b, dy, { transA: transB, transB: true, alpha }) : g.matMul(dy, b, { transB: !transB, alpha }));
     // A matrix shared by all leading axes: folding them into the contracted one makes their sum part of the product.
     const shared = b.shape.length === 2 && a.shape.length > 2 && !transA;
     const [x, dz] = shared ? [flattenRows(a), flattenRows(dy)] : [a, dy];
     const db = (): Value => (transB ? g.matMul(dz, x, { transA: true, transB: transA, alpha }) : g.matMul(x, dz, { transA: !transA, alpha }));
-    return [needs[0] ? sumToShape(da, a.shape) : undefined, needs[1] ? sumToShape(db(), b.shape) : undefined];
+    return [needs[0] ? sumToShape(da(), a.shape) : undefined, needs[1] ? sumToShape(db(), b.shape) : undefined];
   },
   reference: (inputs, { transA, transB, alpha }, [out = []]) => {
     const [a, b] = inputs;

@@ -38,8 +38,11 @@ export const CrossEntropy: OpRecord<OpAttributes["CrossEntropy"]> = {
     if (logits.shape.length !== 3 || targets.shape.length !== 2 || targets.dtype !== "int32") throw shapeError("CrossEntropy", "[C, L, V] and int32 [C, L]", inputs);
     return [{ dtype: logits.dtype, shape: targets.shape }, logits];
   },
-  gradient: ({ inputs: [logits], outputs: [, residual], gradients: [dy] }) =>
-    logits === undefined || residual === undefined || dy === undefined ? [] : [g.mul(residual, g.reshape(dy, [...dy.shape, 1])), undefined],
+  gradient: ({ inputs: [logits], outputs: [, residual], gradients: [dy, dResidual] }) => {
+    if (dResidual !== undefined) throw new Error("CrossEntropy: its second output is for its own gradient only");
+    if (logits === undefined || residual === undefined || dy === undefined) return [];
+    return [g.mul(residual, g.reshape(dy, [...dy.shape, 1])), undefined];
+  },
   reference: ([logits, targets]) => {
     const { shape, data } = must(logits, "logits");
     const v = shape[2] ?? 1;
@@ -67,7 +70,8 @@ export const LinearCrossEntropy: OpRecord<OpAttributes["LinearCrossEntropy"]> = 
     }
     return [{ dtype: hidden.dtype, shape: targets.shape }, hidden];
   },
-  gradient: ({ inputs: [hidden, weight, targets], outputs: [, slope], gradients: [dy], needs }) => {
+  gradient: ({ inputs: [hidden, weight, targets], outputs: [, slope], gradients: [dy, dSlope], needs }) => {
+    if (dSlope !== undefined) throw new Error("LinearCrossEntropy: its second output is for its own gradient only");
     if (hidden === undefined || weight === undefined || targets === undefined || slope === undefined || dy === undefined) return [];
     const column = g.reshape(dy, [...dy.shape, 1]);
     if (!needs[1]) return [g.mul(slope, column), undefined, undefined];

@@ -40,8 +40,8 @@ export const RmsNorm: OpRecord<OpAttributes["RmsNorm"]> = {
     return [x, { dtype: x.dtype, shape: x.shape.with(-1, 1) }];
   },
   gradient: ({ inputs: [x, w], outputs: [, r], gradients: [dy, dr], needs }) => {
-    if (x === undefined || w === undefined || r === undefined || dy === undefined) return [];
     if (dr !== undefined) throw new Error("RmsNorm: its second output is for its own gradient only");
+    if (x === undefined || w === undefined || r === undefined || dy === undefined) return [];
     const last = x.shape.length - 1;
     const scaled = g.mul(dy, w);
     const projection = g.mul(g.mul(r, r), g.reduceMean(g.mul(scaled, x), [last]));

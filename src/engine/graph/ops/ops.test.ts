@@ -4,13 +4,13 @@ import { OP_CASES, type OpCase } from "../../../../test/support/op-cases.ts";
 import { gradientGraph, valueGraph, type Feeds } from "../../../../test/support/op-graph.ts";
 import { centralDifferences, relativeError } from "../../../../test/support/numbers.ts";
 import { must } from "../../../core/base/errors.ts";
+import { gradient } from "../../passes/gradient.ts";
 import { openSession } from "../../runtime/onnx-session.ts";
 import { evaluateReference, toReference } from "../../runtime/reference.ts";
 import { GraphBuilder } from "../builder.ts";
 import type { OpName } from "../op-attributes.ts";
 import { cast } from "../operations.ts";
 import type { Graph } from "../types.ts";
-import { gradient } from "../../passes/gradient.ts";
 import { OPS } from "./all.ts";
 
 // Object.keys forgets the key type; OP_CASES has exactly the ops as keys.
@@ -53,11 +53,11 @@ describe.each(EVERY.filter(({ op, example }) => valueGraph(op, example).graph.ou
 
 describe.each(SMOOTH)("gradient of $op, $shows", ({ op, example }) => {
   test("the rule equals central differences", () => {
-    const { graph, feeds, learning } = gradientGraph(op, example);
+    const { graph, lossGraph, feeds, learning } = gradientGraph(op, example);
     const values = references(feeds);
     const results = evaluateReference(graph, values);
-    const loss = (): number => must(evaluateReference(lossOnly(graph), values).get("loss"), "loss").data[0] ?? Number.NaN;
-    const errors = learning.map((name) => {
+    const loss = (): number => must(evaluateReference(lossGraph, values).get("loss"), "loss").data[0] ?? Number.NaN;
+    const errors = learning.map((name): [string, number] => {
       const numeric = centralDifferences(loss, must(values.get(name), name).data);
       return [name, relativeError(must(results.get(`d${name}`), name).data, numeric)];
     });
@@ -82,14 +82,3 @@ describe.each(EVERY.filter((c) => !differentiable(c)))("$op, $shows", ({ op, exa
     expect(() => gradient(builder, { value, seed: value }, inputs)).toThrow(`${op} has no gradient: ${reason}`);
   });
 });
-
-/** The graph without its gradients. */
-function lossOnly(graph: Graph): Graph {
-  const needed = new Set(graph.outputs.filter((o) => o.name === "loss").map((o) => o.id));
-  const nodes = graph.nodes.toReversed().filter((node) => {
-    if (!node.outputs.some((id) => needed.has(id))) return false;
-    for (const id of node.inputs) needed.add(id);
-    return true;
-  });
-  return { ...graph, nodes: nodes.toReversed(), outputs: graph.outputs.filter((o) => o.name === "loss") };
-}
