@@ -45,5 +45,6 @@ export const text = z.string().min(1).optional();
 /** Schema of a number within bounds, read from text; `fallback` where the option is absent. */
 export function numeric(fallback: number, bounds: { readonly min: number; readonly max?: number; readonly integer?: boolean }): z.ZodType<number> {
   const base = z.coerce.number().min(bounds.min).max(bounds.max ?? Number.MAX_SAFE_INTEGER);
-  return (bounds.integer === true ? base.int() : base).default(fallback);
+  const bounded = bounds.integer === true ? base.int() : base;
+  return z.preprocess((value) => (typeof value === "string" && value.trim() === "" ? Number.NaN : (value ?? fallback)), bounded);
 }

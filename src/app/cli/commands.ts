@@ -1,5 +1,13 @@
 /** All commands, by name, in the order of the help. */
 import type { CommandSpec } from "./command.ts";
+import { bench } from "./commands/bench.ts";
+import { chat } from "./commands/chat.ts";
+import { demo } from "./commands/demo.ts";
+import { exportCommand } from "./commands/export.ts";
+import { generate } from "./commands/generate.ts";
+import { partition } from "./commands/partition.ts";
 import { report } from "./commands/report.ts";
+import { resume } from "./commands/resume.ts";
+import { run } from "./commands/run.ts";
 
-export const COMMANDS: Readonly<Record<string, CommandSpec>> = { report };
+export const COMMANDS: Readonly<Record<string, CommandSpec>> = { demo, run, resume, report, partition, generate, chat, export: exportCommand, bench };

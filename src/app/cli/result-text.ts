@@ -3,7 +3,7 @@ import { collectFacts, describeExamplesSeen, formatPerplexity, makeResultTable, 
 import type { Column, ResultTable } from "../report/index.ts";
 import type { RunEvent } from "./api.ts";
 import type { Colors } from "./context.ts";
-import { layoutTable, printable, wrap } from "./text-layout.ts";
+import { layoutTable, printable, widthOf, wrap } from "./text-layout.ts";
 
 const HEADINGS = { base: "base", alone: "alone", pooled: "pooled", federated: "federated" } as const satisfies Record<Column, string>;
 /** Longest sample shown; the whole text is in the report. */
@@ -52,7 +52,7 @@ function writeTable(table: ResultTable, { width, colors }: ResultTextOptions): r
   ]);
   const [heading = "", ...body] = layoutTable(columns, rows, width);
   const firstTotal = table.rows.findIndex((row) => row.kind !== "client");
-  const rule = colors.dim("─".repeat(Math.min(width, Math.max(heading.length, ...body.map((line) => line.length)))));
+  const rule = colors.dim("─".repeat(Math.min(width, Math.max(...[heading, ...body].map(widthOf)))));
   const lines = [`Perplexity (lower is better, * best of its row)`, "", colors.dim(heading), ...body];
   if (firstTotal > 0) lines.splice(3 + firstTotal, 0, rule);
   return [...lines, ...wrap(`Examples seen: ${describeExamplesSeen(table.seen)}`, width).map(colors.dim)];

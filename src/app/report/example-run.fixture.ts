@@ -46,34 +46,39 @@ function* makeEvents(rounds: number): Iterable<RunEvent> {
     const pooled = split === "global-test" ? { examples: 480, labelledTokens: 480 * 61, nll: 480 * 61 * (start + 0.06 + (only === undefined ? 0 : 0.09 * noise(only + 5))) } : { examples: sum("examples"), labelledTokens: sum("labelledTokens"), nll: sum("nll") };
     yield { type: "evaluated", at: at(2), scenario, round, split, clients: rows, pooled, best: split === "validation" && round !== 15 };
   };
+  const onlyClient = (scenario: Scenario): number | undefined => (scenario.startsWith("local/") ? Number(scenario.slice(6)) : undefined);
+  const trainRound = function* (scenario: Scenario, round: number): Iterable<RunEvent> {
+    const only = onlyClient(scenario);
+    const members = scenario === "federated" ? clients.map((_, i) => i) : [only ?? clients.length];
+    const roundStart = seconds;
+    yield { type: "round-started", at: at(), scenario, round, clients: members };
+    const fails = scenario === "federated" && round === 7 ? 4 : -1;
+    const lossAt = (client: number): number => 3.15 - gain(scenario) * (1 - Math.exp(-round / 6)) + 0.3 * noise(client + 1) + 0.07 * noise(round * 31 + client * 17);
+    for (const client of members) {
+      for (let step = 1; step <= STEPS && client !== fails; step++) {
+        const skipped = scenario === "federated" && round === 3 && client === 2 && step === 5;
+        yield { type: "step", at: at(only === undefined ? 0.9 : 0.1), scenario, round, client, step, loss: skipped ? null : lossAt(client) + 0.1 * noise(step + client * 3 + round), learningRate: 2e-4, gradientNorm: skipped ? null : 0.8, skipped, examples: BATCH, tokens: 480 + Math.round(90 * noise(step * client + round)) };
+      }
+    }
+    const updates = members.filter((c) => c !== fails).map((client) => {
+      const skippedSteps = scenario === "federated" && round === 3 && client === 2 ? 1 : 0;
+      return { client, weight: clients[client]?.train ?? 1, examples: STEPS * BATCH, tokens: STEPS * 480, steps: STEPS - skippedSteps, skippedSteps, loss: lossAt(client), bytesDown: ADAPTER_BYTES + 8712, bytesUp: ADAPTER_BYTES + 8712 };
+    });
+    const failures = fails < 0 ? [] : [{ client: fails, code: "resources", reason: "worker 1: expected 310 MB of memory, got 120 MB free" }];
+    yield { type: "round-committed", at: at(0.2), scenario, round, adapter: hashOf(round), optimizers: {}, updates, failures, ...(scenario === "federated" ? { crossTerm: 0.021 + 0.05 * (1 - Math.exp(-round / 5)) + 0.004 * noise(round) } : {}), seconds: seconds - roundStart };
+  };
   const gain = (scenario: string): number => (scenario === "base" ? 0 : scenario === "federated" ? 0.52 : scenario === "global" ? 0.6 : 0.34);
   yield* evaluate("base", 0, "validation");
-  for (const scenario of scenarios) {
-    const only = scenario.startsWith("local/") ? Number(scenario.slice(6)) : undefined;
-    const members = scenario === "federated" ? clients.map((_, i) => i) : [only ?? clients.length];
+  for (const group of [["federated"], ["global"], scenarios.slice(2)] as const) {
     for (let round = 1; round <= rounds; round++) {
-      const roundStart = seconds;
-      yield { type: "round-started", at: at(), scenario, round, clients: members };
-      const fails = scenario === "federated" && round === 7 ? 4 : -1;
-      const lossAt = (client: number): number => 3.15 - gain(scenario) * (1 - Math.exp(-round / 6)) + 0.3 * noise(client + 1) + 0.07 * noise(round * 31 + client * 17);
-      for (const client of members) {
-        for (let step = 1; step <= STEPS && client !== fails; step++) {
-          const skipped = scenario === "federated" && round === 3 && client === 2 && step === 5;
-          yield { type: "step", at: at(only === undefined ? 0.9 : 0.1), scenario, round, client, step, loss: skipped ? null : lossAt(client) + 0.1 * noise(step + client * 3 + round), learningRate: 2e-4, gradientNorm: skipped ? null : 0.8, skipped, examples: BATCH, tokens: 480 + Math.round(90 * noise(step * client + round)) };
-        }
-      }
-      const updates = members.filter((c) => c !== fails).map((client) => {
-        const skippedSteps = scenario === "federated" && round === 3 && client === 2 ? 1 : 0;
-        return { client, weight: clients[client]?.train ?? 1, examples: STEPS * BATCH, tokens: STEPS * 480, steps: STEPS - skippedSteps, skippedSteps, loss: lossAt(client), bytesDown: ADAPTER_BYTES + 8712, bytesUp: ADAPTER_BYTES + 8712 };
-      });
-      const failures = fails < 0 ? [] : [{ client: fails, code: "resources", reason: "worker 1: expected 310 MB of memory, got 120 MB free" }];
-      yield { type: "round-committed", at: at(0.2), scenario, round, adapter: hashOf(round), optimizers: {}, updates, failures, ...(scenario === "federated" ? { crossTerm: 0.021 + 0.05 * (1 - Math.exp(-round / 5)) + 0.004 * noise(round) } : {}), seconds: seconds - roundStart };
-      if (round % 5 === 0 || (scenario === "federated" && round % 2 === 0)) yield* evaluate(scenario, round, "validation", only);
+      // Clients alone go side by side: each round of all of them before the next.
+      for (const scenario of group) yield* trainRound(scenario, round);
+      if (round % 5 === 0 || (group[0] === "federated" && round % 2 === 0)) for (const scenario of group) yield* evaluate(scenario, round, "validation", onlyClient(scenario));
     }
   }
   for (const split of ["test", "global-test"] as const) {
     yield* evaluate("base", 0, split);
-    for (const scenario of scenarios) yield* evaluate(scenario, rounds, split, scenario.startsWith("local/") ? Number(scenario.slice(6)) : undefined);
+    for (const scenario of scenarios) yield* evaluate(scenario, rounds, split, onlyClient(scenario));
   }
   const prompt = "Write a short letter to a neighbour who waters the plants.";
   yield { type: "sampled", at: at(1), scenario: "base", prompt, text: "The neighbour neighbour is a plants of the plants. <script>alert(1)</script> It is important to water the the water." };
@@ -81,8 +86,12 @@ function* makeEvents(rounds: number): Iterable<RunEvent> {
   yield { type: "run-finished", at: at(), best: hashOf(18), last: hashOf(rounds), bestRound: 18, lastRound: rounds, chosen: "best", seconds };
 }
 
-/** Training rows by category and client, for the partition chart. */
-export const exampleCategories = ["letters", "reports", "code", "poems"].map((category, c) => ({ category, rows: NAMES.map((_, i) => Math.round(60 + 55 * noise(c * 13 + i))) }));
+/** Rows by category and client, for the partition chart. */
+export const exampleCategories = {
+  field: "category",
+  categories: ["letters", "reports", "code", "poems"],
+  clients: NAMES.map((name, i) => ({ name, counts: [0, 1, 2, 3].map((c) => Math.round(60 + 55 * noise(c * 13 + i))) })),
+};
 
 export const exampleConfig = `name: dolly
 seed: 7

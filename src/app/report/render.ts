@@ -23,8 +23,8 @@ export interface ReportedRun {
   readonly config: string;
   /** Shown beside the config; absent: the versions that the run recorded. */
   readonly versions?: Readonly<Record<string, string>>;
-  /** Training rows by category and client, where the run's partition has them. */
-  readonly categories?: readonly CategoryCounts[];
+  /** Rows by category and client, where they are known. */
+  readonly categories?: CategoryCounts;
 }
 
 interface Prepared {
@@ -58,7 +58,7 @@ export function renderReport(runs: readonly ReportedRun[]): string {
 function runSections({ run, facts, table }: Prepared, id: string): Markup {
   return html`${resultsSection(table)}
 ${lossSection(id, facts)}
-${partitionSection(id, facts, run.categories ?? [])}
+${partitionSection(id, facts, run.categories)}
 ${bytesSection(id, facts)}
 ${crossTermSection(id, facts)}
 ${samplesSection(facts)}

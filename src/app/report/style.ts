@@ -18,6 +18,7 @@ h1{font-size:1.75rem;line-height:1.2;margin:0 0 .5rem;letter-spacing:-.01em;over
 h2{font-size:1.4rem;line-height:1.25;margin:4rem 0 .5rem;padding-top:1.5rem;border-top:2px solid var(--rule);overflow-wrap:anywhere}
 h3{font-size:1.1rem;margin:2.75rem 0 .75rem}
 h4{font-size:.8rem;font-weight:600;color:var(--muted);margin:0 0 .25rem}
+.of{margin:1rem 0 .4rem}
 p{margin:.5rem 0}
 .lead{font-size:1.1rem;max-width:44rem}
 .muted,.note{color:var(--muted)}

@@ -15,10 +15,11 @@ export function drawStatus(view: ProgressView, { width, colors, stopping }: { re
   const of = view.phaseCount > 1 && view.phase !== undefined ? ` (${view.phaseNumber} of ${view.phaseCount})` : "";
   const round = view.phase === undefined ? "" : `  round ${view.round}/${view.rounds}`;
   const clients = view.phase === undefined || view.phase === "pooled" ? "" : `  clients ${view.clientsDone}/${view.clients}`;
-  const barWidth = Math.max(0, Math.min(BAR_WIDTH, width - 2 - percent.length - phase.length - of.length - round.length - clients.length));
+  const words = `${percent} ${phase}${of}${round}${clients}`;
+  const barWidth = Math.min(BAR_WIDTH, width - 1 - words.length);
   const filled = Math.round(barWidth * view.fraction);
-  const bar = colors.cyan("█".repeat(filled)) + colors.dim("░".repeat(barWidth - filled));
-  const first = width < 40 ? fit(`${phase}${round} ${percent.trim()}`, width) : `${bar} ${percent} ${colors.bold(phase)}${colors.dim(of)}${round}${clients}`;
+  // Without room for a bar worth looking at: words only.
+  const first = barWidth < 6 ? fit(words.trim(), width) : `${colors.cyan("█".repeat(filled))}${colors.dim("░".repeat(barWidth - filled))} ${percent} ${colors.bold(phase)}${colors.dim(of)}${round}${clients}`;
   const figures = [
     view.loss === undefined ? undefined : `loss ${formatLoss(view.loss)}`,
     describeRate(view),

@@ -9,10 +9,13 @@ import { formatBytes, formatThings } from "../format.ts";
 import { html } from "../html.ts";
 import type { Markup } from "../html.ts";
 
-/** How many rows of one category (a value of the category field) each client holds, by client. */
+/** Who holds how many rows of which category, as the partition counts them. */
 export interface CategoryCounts {
-  readonly category: string;
-  readonly rows: readonly number[];
+  /** The field that categories were read from; null where the data has none. */
+  readonly field: string | null;
+  readonly categories: readonly string[];
+  /** `counts[k]` rows of `categories[k]`. */
+  readonly clients: readonly { readonly name: string; readonly counts: readonly number[] }[];
 }
 
 /** Loss of each round. `id` is unique on the page. */
@@ -22,26 +25,26 @@ export function lossSection(id: string, facts: RunFacts): Markup | undefined {
 }
 
 /** Who holds how many rows, by split, and by category where that is known. */
-export function partitionSection(id: string, facts: RunFacts, categories: readonly CategoryCounts[]): Markup | undefined {
+export function partitionSection(id: string, facts: RunFacts, categories: CategoryCounts | undefined): Markup | undefined {
   const { started } = facts;
   if (started === undefined) return undefined;
   const names = started.clients.map((c) => c.name);
   const splits: BarPart[] = (["train", "validation", "test"] as const).map((split, i) => ({ label: split, color: `var(--c${i + 1})`, values: started.clients.map((c) => c[split]) }));
   const bySplit = barChart({ id: `${id}-split`, description: `Rows of each of ${names.length} clients by split`, names, parts: splits, unit: "rows" });
   const globalTest = started.globalTest === 0 ? undefined : html`<p class="note">${formatThings(started.globalTest, "row")} belong to no client: the global test, never used to select anything.</p>`;
-  return html`<section><h3>Who holds what</h3>${drawChart(bySplit)}${categories.length === 0 ? undefined : drawCategories(id, names, categories)}${globalTest}</section>`;
+  return html`<section><h3>Who holds what</h3>${drawChart(bySplit)}${categories === undefined || categories.field === null ? undefined : drawCategories(id, categories)}${globalTest}</section>`;
 }
 
+/** As many as there are colours; the rest are one part. */
 const MOST_CATEGORIES = 8;
 
-function drawCategories(id: string, names: readonly string[], categories: readonly CategoryCounts[]): Markup {
-  const total = ({ rows }: CategoryCounts): number => rows.reduce((a, b) => a + b, 0);
-  const ranked = [...categories].sort((a, b) => total(b) - total(a));
-  const shown = ranked.length > MOST_CATEGORIES ? ranked.slice(0, MOST_CATEGORIES - 1) : ranked;
-  const parts: BarPart[] = shown.map(({ category, rows }, i) => ({ label: category, color: `var(--c${i + 1})`, values: rows }));
-  const rest = ranked.slice(shown.length);
-  if (rest.length > 0) parts.push({ label: `${rest.length} others`, color: `var(--c${MOST_CATEGORIES})`, values: names.map((_, i) => rest.reduce((sum, { rows }) => sum + (rows[i] ?? 0), 0)) });
-  return drawChart(barChart({ id: `${id}-category`, description: `Training rows of each of ${names.length} clients by category`, names, parts, unit: "rows" }));
+function drawCategories(id: string, { field, categories, clients }: CategoryCounts): Markup {
+  const rowsOf = (from: number, to = from + 1): number[] => clients.map(({ counts }) => counts.slice(from, to).reduce((a, b) => a + b, 0));
+  const named = categories.length > MOST_CATEGORIES ? MOST_CATEGORIES - 1 : categories.length;
+  const parts: BarPart[] = categories.slice(0, named).map((label, k) => ({ label, color: `var(--c${k + 1})`, values: rowsOf(k) }));
+  if (named < categories.length) parts.push({ label: `${categories.length - named} others`, color: `var(--c${MOST_CATEGORIES})`, values: rowsOf(named, categories.length) });
+  const names = clients.map((c) => c.name);
+  return html`<h4 class="of">by ${field ?? "category"}</h4>${drawChart(barChart({ id: `${id}-category`, description: `Rows of each of ${names.length} clients by ${field ?? "category"}`, names, parts, unit: "rows" }))}`;
 }
 
 /** Bytes down to and up from each client over all rounds of the federation. */

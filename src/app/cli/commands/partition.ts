@@ -1,0 +1,33 @@
+/** `fedtune partition FILE`: shows who would hold which rows, and writes that down as a manifest. */
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { loadApi } from "../api.ts";
+import { defineCommand, text } from "../command.ts";
+import { say, tell } from "../context.ts";
+import { shortPath } from "../follow-run.ts";
+import { drawPartition } from "../partition-chart.ts";
+
+export const partition = defineCommand({
+  summary: "show who would hold which rows, and write it down",
+  details: "Each row is given to its client first and only then split into train, validation and test. The manifest lists the rows of each client.",
+  arguments: [
+    ["<file>", "experiment (YAML)"],
+    ["[key=value...]", "fields to set"],
+  ],
+  options: {
+    out: { flags: "--out <file>", description: "where to write the manifest (default: NAME.partition.json in the config's output folder)", schema: text },
+  },
+  examples: ["fedtune partition examples/dolly.yaml", "fedtune partition my.yaml partition.alpha=0.1 --out split.json", "fedtune partition my.yaml --json"],
+  async run({ args: [file = "", ...overrides], options }, context) {
+    const api = await loadApi();
+    const experiment = await api.loadExperiment(file, overrides);
+    const { manifest, categories } = await api.partitionExperiment(experiment);
+    const out = options.out ?? join(experiment.config.output, `${experiment.config.name}.partition.json`);
+    await mkdir(dirname(out), { recursive: true });
+    await writeFile(out, `${JSON.stringify(manifest)}\n`);
+    const clients = manifest.clients.map(({ name, train, validation, test }) => ({ name, train: train.length, validation: validation.length, test: test.length }));
+    for (const line of drawPartition({ clients, globalTest: manifest.globalTest.length, categories }, { width: context.stdout.columns ?? 80, colors: context.colors })) say(context, line);
+    say(context, `\nManifest: ${shortPath(out)}`);
+    tell(context, manifest);
+  },
+});

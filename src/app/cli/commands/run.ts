@@ -1,0 +1,33 @@
+/** `fedtune run FILE [key=value …]`: runs an experiment, or says what it would do. */
+import { loadApi } from "../api.ts";
+import { defineCommand, flag } from "../command.ts";
+import { say, tell } from "../context.ts";
+import { followRun } from "../follow-run.ts";
+
+export const run = defineCommand({
+  summary: "run an experiment",
+  details: "Fields of the config can be set on the command line: federation.rounds=3 training.learning_rate=1e-4. Paths in the config are relative to the config, on the command line to the working directory.",
+  arguments: [
+    ["<file>", "experiment (YAML)"],
+    ["[key=value...]", "fields to set"],
+  ],
+  options: {
+    dryRun: { flags: "--dry-run", description: "say what the run would do, and what it would take, without doing it", schema: flag },
+  },
+  examples: ["fedtune run examples/dolly.yaml model=../shared/models/minimind2-small", "fedtune run examples/dolly.yaml federation.rounds=3 --dry-run", "fedtune run my-experiment.yaml --json > events.jsonl"],
+  async run({ args: [file = "", ...overrides], options }, context) {
+    const api = await loadApi();
+    const experiment = await api.loadExperiment(file, overrides);
+    if (options.dryRun) {
+      const plan = await api.dryRun(experiment);
+      for (const line of plan.lines) say(context, line);
+      tell(context, plan);
+      return;
+    }
+    await followRun(context, {
+      api,
+      start: (signal) => api.run(experiment, { signal }),
+      next: (folder) => [`Try it: npx fedtune chat --model ${experiment.config.model} --adapter ${folder}/adapter`],
+    });
+  },
+});

@@ -1,0 +1,48 @@
+/** Shows a run while it goes on, and what it left when it is over: the common part of `run`, `resume` and `demo`. */
+import { writeFile } from "node:fs/promises";
+import { join, relative } from "node:path";
+import { renderReport } from "../report/index.ts";
+import type { Api, RunEvent } from "./api.ts";
+import { say, tell } from "./context.ts";
+import type { Context } from "./context.ts";
+import { createReporter } from "./reporters/reporter.ts";
+import { writeResult } from "./result-text.ts";
+
+export interface FollowOptions {
+  readonly api: Pick<Api, "readRun">;
+  /** Events of the run as they happen. The signal asks it to stop. */
+  readonly start: (signal: AbortSignal) => AsyncIterable<RunEvent> & { readonly folder: string };
+  /** The command to try next, printed last. */
+  readonly next: (folder: string) => readonly string[];
+}
+
+/** Follows a run to its end, writes its report and prints the result. Rejects with what the run throws; the run says how to resume. */
+export async function followRun(context: Context, { api, start, next }: FollowOptions): Promise<void> {
+  const { interrupt } = context;
+  let folder: string;
+  {
+    using reporter = createReporter(context);
+    const run = start(interrupt.cooperate(() => reporter.stopping()));
+    folder = run.folder;
+    for await (const event of run) reporter.add(event);
+  }
+  const record = await api.readRun(folder);
+  const report = join(folder, "report.html");
+  await writeFile(report, renderReport([record]));
+  const adapter = join(folder, "adapter");
+  say(context);
+  for (const line of writeResult(record.events, { width: context.stdout.columns ?? 80, colors: context.colors })) say(context, line);
+  say(context);
+  say(context, `Adapter  ${shortPath(adapter)} (PEFT)`);
+  say(context, `Report   ${shortPath(report)}`);
+  const hints = next(shortPath(folder));
+  if (hints.length > 0) say(context);
+  for (const hint of hints) say(context, hint);
+  tell(context, { type: "result", folder, adapter, report });
+}
+
+/** A path as one would type it from here. */
+export function shortPath(path: string): string {
+  const short = relative(".", path);
+  return short === "" ? "." : short.startsWith("..") && short.length > path.length ? path : short;
+}
