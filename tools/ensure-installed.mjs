@@ -25,7 +25,7 @@ function isInstalled() {
 
 function install() {
   console.error("Installing what is needed into node_modules/ (npm ci; only once, about 0.8 GB on disk) …");
-  const path = (process.env.PATH ?? "").split(delimiter).filter((folder) => !folder.startsWith(root)).join(delimiter);
+  const path = (process.env.PATH ?? "").split(delimiter).filter((folder) => !folder.startsWith(at("node_modules"))).join(delimiter);
   // Without ONNXRUNTIME_NODE_INSTALL=skip, npm 10 lets onnxruntime-node fetch CUDA libraries from outside the npm registry.
   const env = { ...process.env, PATH: path, ONNXRUNTIME_NODE_INSTALL: "skip" };
   const npm = spawnSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: root, env, encoding: "utf8", shell: process.platform === "win32", maxBuffer: 1 << 28 });
