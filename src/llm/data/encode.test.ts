@@ -107,6 +107,20 @@ describe("an encoded example", () => {
     expect((await encode(turns, "chat", { maxTokens: encoded?.length ?? 0, overflow: "drop" }))?.length).toBe(encoded?.length);
   });
 
+  it("ends with the last learnt token also where the cut falls into a later question", async () => {
+    const turn = [{ role: "user", content: "Hi" }, { role: "assistant", content: "Yo" }];
+    const one = await encode({ kind: "conversation", fields: {}, messages: turn }, "chat");
+    const two: Example = { kind: "conversation", fields: {}, messages: [...turn, ...turn] };
+    expect((await encode(two, "chat", { maxTokens: (one?.length ?? 0) + 3 }))?.all).toBe(one?.all);
+  });
+
+  it("is left out where its one token has nothing before it that could predict it", async () => {
+    const { bosId: _, ...noBos } = stories;
+    const context = { template: await template("plain"), settings: { max_tokens: 512, overflow: "truncate" } } as const;
+    expect(encodeExample({ kind: "text", text: "", fields: {} }, { ...context, tokenizer: noBos })).toBeUndefined();
+    expect(encodeExample({ kind: "text", text: "", fields: {} }, { ...context, tokenizer: stories })?.ids).toEqual([1, 2]);
+  });
+
   it("begins with one bos, also where the template writes it", async () => {
     writeFileSync(join(folder, "bos.jinja"), "{{ bos_token }}Q: {{ instruction }}\nA: {{ output }}");
     expect((await encode(instruction("Add.", "five"), "bos.jinja"))?.all).toMatch(/^<s> Q:/);

@@ -19,7 +19,7 @@ const count = z.int().nonnegative();
 const reportSchema = z.object({ examples: count, truncated: count, dropped: count, tokens: count, labelledTokens: count });
 
 /** Writes encoded examples as safetensors. Throws FedtuneError "resources" where the file cannot be written. */
-export function saveEncoded(path: string, encoded: EncodedExamples): void {
+function saveEncoded(path: string, encoded: EncodedExamples): void {
   const { ids, labels, offsets } = encoded.dataset;
   const arrays = { ids, labels, offsets, kept: encoded.kept };
   const tensors = new Map(NAMES.map((name) => [name, tensor("int32", [arrays[name].length], arrays[name])]));
@@ -52,7 +52,7 @@ function readReport(text: string | undefined): z.infer<typeof reportSchema> | un
 }
 
 /** Reads what saveEncoded wrote. Throws FedtuneError "data" or "model" where the file is damaged. */
-export function loadEncoded(path: string): EncodedExamples {
+function loadEncoded(path: string): EncodedExamples {
   const content = readSafetensors(path);
   const [ids, labels, offsets, kept] = [readArray(content, "ids", path), readArray(content, "labels", path), readArray(content, "offsets", path), readArray(content, "kept", path)];
   const report = readReport(content.metadata["report"]);

@@ -38,6 +38,6 @@ describe("the examples of a step", () => {
 
   it("come several times over where there are fewer examples than batch_size", () => {
     const seen = firstSteps(1, { seed: 1, client: 0, n: 2, batchSize: 5 });
-    expect([seen.filter((e) => e === 100).length, seen.filter((e) => e === 103).length].sort()).toEqual([2, 3]);
+    expect([seen.filter((e) => e === 100).length, seen.filter((e) => e === 103).length].sort((a, b) => a - b)).toEqual([2, 3]);
   });
 });

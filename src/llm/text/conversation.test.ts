@@ -64,8 +64,8 @@ describe("a conversation", () => {
   });
 
   it("is refused where earlier turns are rewritten in a way that hides the boundary", () => {
-    const shout = CHATML.replace("{{ m.content }}", "{% if loop.last %}{{ m.content }}{% else %}{{ m.content | upper }}{% endif %}");
-    expect(() => learnt(shout, TWO_TURNS)).toThrow(/message 2, written by chat.jinja: expected a chat template whose text of the first messages stays the same/);
+    const shout = CHATML.replace("{{ m.content }}", "{% if loop.last or m.role == 'user' %}{{ m.content }}{% else %}{{ m.content | upper }}{% endif %}");
+    expect(() => learnt(shout, TWO_TURNS)).toThrow(/message 2, written by chat.jinja: expected a chat template whose text of the first messages stays the same .* got an answer that is written differently/);
     const numbered = `{{ messages | length }}${CHATML}`;
     expect(() => learnt(numbered, TWO_TURNS)).toThrow(/written differently once it follows/);
   });

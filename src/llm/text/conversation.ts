@@ -50,7 +50,7 @@ function firstEndToken(text: string, from: number, endTokens: readonly string[])
  * the message says.
  */
 function findTurnEnd(full: string, start: number, turn: number, context: SplitOptions & { readonly messages: readonly ChatMessage[] }): number {
-  const { template, endTokens, messages } = context;
+  const { endTokens, messages } = context;
   const upToHere = render(context, messages.slice(0, turn + 1), false);
   if (upToHere.length >= start && full.startsWith(upToHere)) {
     const trimmed = start + full.slice(start, upToHere.length).trimEnd().length;

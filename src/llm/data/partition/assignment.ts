@@ -17,7 +17,7 @@ export interface Assignment {
 }
 
 /** Orders names as people do: whole numbers by value, before all others; others by code point. */
-export function compareNames(a: string, b: string): number {
+function compareNames(a: string, b: string): number {
   const [x, y] = [/^\d+$/.test(a) ? Number(a) : Infinity, /^\d+$/.test(b) ? Number(b) : Infinity];
   return x !== y ? x - y : a < b ? -1 : a > b ? 1 : 0;
 }

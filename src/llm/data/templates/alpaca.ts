@@ -8,7 +8,7 @@ const WITH_INPUT =
 const WITHOUT_INPUT = "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n";
 
 /** The prompt of a task. */
-export function alpacaPrompt(instruction: string, input?: string): string {
+function alpacaPrompt(instruction: string, input?: string): string {
   const context = input === undefined ? "" : `### Input:\n${input}\n\n`;
   return `${input === undefined ? WITHOUT_INPUT : WITH_INPUT}### Instruction:\n${instruction}\n\n${context}### Response:`;
 }

@@ -20,7 +20,8 @@ export async function loadOwnTemplate(path: string, baseFolder: string): Promise
     render(example) {
       let value: unknown;
       try {
-        value = call(example);
+        // What the module really returns is checked below.
+        value = (call as TemplateFunction)(example);
       } catch (cause) {
         throw new FedtuneError("data", { where: placeOf(example), expected: `pieces of text from ${path}`, got: `an error: ${messageOf(cause)}`, cause });
       }
