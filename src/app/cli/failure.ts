@@ -1,5 +1,5 @@
 /** How an error ends the program: the exit code, and one to three lines for people or one JSON line for machines. */
-import { CommanderError } from "commander";
+import type { CommanderError } from "commander";
 import { didYouMean, FedtuneError, messageOf } from "../../core/base/errors.ts";
 import type { Colors } from "./context.ts";
 

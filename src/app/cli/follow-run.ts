@@ -5,7 +5,7 @@ import { renderReport } from "../report/index.ts";
 import type { Api, RunEvent } from "./api.ts";
 import { say, tell } from "./context.ts";
 import type { Context } from "./context.ts";
-import { createReporter } from "./reporters/reporter.ts";
+import { createReporter } from "./reporters/choose.ts";
 import { writeResult } from "./result-text.ts";
 
 export interface FollowOptions {

@@ -46,7 +46,7 @@ function checkOption(where: string, option: OptionSpec, value: unknown): unknown
   if (result.success) return result.data;
   const name = option.flags.split(/[ ,]/).find((word) => word.startsWith("--")) ?? option.flags;
   const [issue] = result.error.issues;
-  throw new FedtuneError("config", { where: `${where} ${name}`, expected: issue === undefined ? "another value" : describeIssue(issue), got: value === undefined ? "nothing" : `\`${String(value)}\``, remedy: `See \`${where} --help\`` });
+  throw new FedtuneError("config", { where: `${where} ${name}`, expected: issue === undefined ? "another value" : describeIssue(issue), got: value === undefined ? "nothing" : `\`${typeof value === "string" ? value : JSON.stringify(value)}\``, remedy: `See \`${where} --help\`` });
 }
 
 /** What a schema wanted, as it stands after "expected". */

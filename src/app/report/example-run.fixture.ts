@@ -1,5 +1,5 @@
 /** A realistic run for tests: ten clients, twenty rounds, baselines, a failure, a skipped step, notes and samples. Made up. */
-import type { RunEvent, Scenario } from "./facts.ts";
+import type { Evaluated, RunEvent, Scenario } from "./facts.ts";
 
 const NAMES = ["brainstorming", "classification", "closed_qa", "creative_writing", "general_qa", "information_extraction", "open_qa", "summarization", "office in Lübeck", "client-9 <b>&"];
 const ROUNDS = 20;
@@ -35,7 +35,7 @@ function* makeEvents(rounds: number): Iterable<RunEvent> {
   yield { type: "note", at: at(), level: "info", text: "2 of 2,143 examples were cut to 512 tokens" };
   yield { type: "note", at: at(), level: "warning", text: "client client-9 <b>& has fewer than 20 validation rows" };
   yield { type: "progress", at: at(1), stage: "encoding", done: 2143, total: 2143 };
-  const evaluate = function* (scenario: Scenario | "base", round: number, split: "validation" | "test" | "global-test", only?: number): Iterable<RunEvent> {
+  const evaluate = function* (scenario: Evaluated["scenario"], round: number, split: "validation" | "test" | "global-test", only?: number): Iterable<RunEvent> {
     const start = scenario === "base" ? 3.1 : 3.1 - gain(scenario) * (1 - Math.exp(-round / 7)) + (scenario.startsWith("local") ? Math.max(0, round - 9) * 0.012 : 0);
     const of = split === "global-test" ? [] : clients.map((_, client) => client).filter((c) => only === undefined || c === only);
     const rows = of.map((client) => {

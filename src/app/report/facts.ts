@@ -110,12 +110,12 @@ function collectTroubles(commits: ReadonlyMap<Scenario, readonly RoundCommitted[
 }
 
 /** The name people see for a client; its number where the run did not start. */
-export function clientName(facts: RunFacts, client: number): string {
+function clientName(facts: RunFacts, client: number): string {
   return facts.started?.clients[client]?.name ?? `client ${client}`;
 }
 
 /** "the federation", "all data pooled", or "Juliet alone". */
-export function scenarioName(facts: RunFacts, scenario: Scenario | "base"): string {
+export function scenarioName(facts: RunFacts, scenario: Evaluated["scenario"]): string {
   if (scenario === "base") return "the base";
   if (scenario === "federated") return "the federation";
   if (scenario === "global") return "all data pooled";

@@ -37,7 +37,7 @@ export interface ResultTable {
 }
 
 /** exp of the mean loss; undefined without labelled tokens or where the loss was not finite. */
-export function perplexityOf(loss: { readonly nll: number | null; readonly labelledTokens: number } | undefined): number | undefined {
+function perplexityOf(loss: { readonly nll: number | null; readonly labelledTokens: number } | undefined): number | undefined {
   if (loss === undefined || loss.nll === null || loss.labelledTokens === 0) return undefined;
   return Math.exp(loss.nll / loss.labelledTokens);
 }

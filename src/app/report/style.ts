@@ -59,11 +59,11 @@ footer{margin-top:3rem;font-size:.85rem;color:var(--muted)}
 main{padding:1.5rem 1rem 3rem}
 h1{font-size:1.45rem}
 .wide{display:none}.narrow{display:block}
-th,td{padding:.3rem .45rem}
-table{font-size:.85rem}
+th,td{padding:.3rem .35rem}
+table{font-size:.82rem;min-width:0}
 thead th{white-space:normal}
 .figures td:nth-child(2),.figures th:nth-child(2){display:none}
-.figures th:first-child{max-width:7.5rem}
+.figures th:first-child{max-width:7rem}
 }
 @media print{
 body{font-size:11pt}

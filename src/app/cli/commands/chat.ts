@@ -19,7 +19,6 @@ export const chat = defineCommand({
     await using session = await api.openChat({ ...toTextOptions(options), ...(options.system !== undefined && { system: options.system }) });
     const terminal = !context.json && context.stdout.isTTY === true && process.stdin.isTTY;
     const lines = createInterface({ input: process.stdin, ...(terminal && { output: process.stdout }), terminal });
-    const you = context.colors.bold("you> ");
     const stopAll = context.interrupt.cooperate(() => lines.close());
     let answering: AbortController | undefined;
     if (terminal) {

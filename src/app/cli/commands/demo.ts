@@ -13,7 +13,7 @@ export const demo = defineCommand({
   examples: ["fedtune demo", "fedtune demo federation.rounds=20"],
   async run({ args }, context) {
     const api = await loadApi();
-    const experiment = await api.loadExperiment(packagePath("assets/demo.yaml"), ["output=runs", ...args]);
+    const experiment = api.loadExperiment(packagePath("assets/demo.yaml"), ["output=runs", ...args]);
     say(context, "Eight characters of Shakespeare's plays teach a small story model; none hands over a line.");
     await followRun(context, {
       api,

@@ -20,7 +20,7 @@ export const partition = defineCommand({
   examples: ["fedtune partition examples/dolly.yaml", "fedtune partition my.yaml partition.alpha=0.1 --out split.json", "fedtune partition my.yaml --json"],
   async run({ args: [file = "", ...overrides], options }, context) {
     const api = await loadApi();
-    const experiment = await api.loadExperiment(file, overrides);
+    const experiment = api.loadExperiment(file, overrides);
     const { manifest, categories } = await api.partitionExperiment(experiment);
     const out = options.out ?? join(experiment.config.output, `${experiment.config.name}.partition.json`);
     await mkdir(dirname(out), { recursive: true });

@@ -17,7 +17,7 @@ export const run = defineCommand({
   examples: ["fedtune run examples/dolly.yaml model=../shared/models/minimind2-small", "fedtune run examples/dolly.yaml federation.rounds=3 --dry-run", "fedtune run my-experiment.yaml --json > events.jsonl"],
   async run({ args: [file = "", ...overrides], options }, context) {
     const api = await loadApi();
-    const experiment = await api.loadExperiment(file, overrides);
+    const experiment = api.loadExperiment(file, overrides);
     if (options.dryRun) {
       const plan = await api.dryRun(experiment);
       for (const line of plan.lines) say(context, line);

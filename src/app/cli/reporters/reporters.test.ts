@@ -1,3 +1,4 @@
+// oxlint-disable no-control-regex -- what is tested is what a terminal is told
 import { createColors } from "picocolors";
 import { expect, test } from "vitest";
 import { exampleRun } from "../../report/example-run.fixture.ts";

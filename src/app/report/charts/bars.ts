@@ -29,9 +29,9 @@ export function barChart({ id, description, names, parts, unit }: Bars): Chart {
     legend: parts.map(({ label, color }) => ({ label, color, shape: "block" })),
     heightPx: () => 44 + 26 * names.length,
     option: (size) => ({
-      grid: { left: size === "wide" ? 190 : 112, right: size === "wide" ? 64 : 54, top: 4, bottom: 30, outerBoundsMode: "none" },
-      xAxis: { type: "value", splitNumber: size === "wide" ? 6 : 3, axisLabel: { ...AXIS.label, formatter: (value: number) => format(value), hideOverlap: true }, splitLine: AXIS.split },
-      yAxis: { type: "category", inverse: true, data: [...names], axisLine: AXIS.line, axisTick: { show: false }, axisLabel: { ...AXIS.label, color: "var(--text)", width: size === "wide" ? 180 : 104, overflow: "truncate", interval: 0 } },
+      grid: { left: size === "wide" ? 190 : 116, right: size === "wide" ? 64 : 54, top: 4, bottom: 30, outerBoundsMode: "none" },
+      xAxis: { type: "value", splitNumber: size === "wide" ? 6 : 3, axisLabel: { ...AXIS.label, formatter: (value: number) => format(value).replace(".0 ", " "), hideOverlap: true }, splitLine: AXIS.split },
+      yAxis: { type: "category", inverse: true, data: [...names], axisLine: AXIS.line, axisTick: { show: false }, axisLabel: { ...AXIS.label, color: "var(--text)", width: size === "wide" ? 172 : 92, overflow: "truncate", interval: 0 } },
       series: [
         ...parts.map(({ color, values }) => ({ type: "bar", stack: "all", silent: true, barWidth: 15, data: [...values], itemStyle: { color, borderColor: "var(--page)", borderWidth: 0.5 } })),
         // A bar of no width at the end carries the sum.

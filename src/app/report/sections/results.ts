@@ -4,7 +4,7 @@ import { html } from "../html.ts";
 import type { Markup } from "../html.ts";
 import type { Column, ExamplesSeen, ResultRow, ResultTable } from "../result-table.ts";
 
-const HEADINGS = { base: "base", alone: "alone", pooled: "pooled data", federated: "federated" } as const satisfies Record<Column, string>;
+const HEADINGS = { base: "base", alone: "alone", pooled: "pooled", federated: "federated" } as const satisfies Record<Column, string>;
 
 /** The table: a row per client, then all clients and the global test; the best of each row in bold. */
 export function resultsSection(table: ResultTable | undefined): Markup {
@@ -15,7 +15,7 @@ export function resultsSection(table: ResultTable | undefined): Markup {
 <thead><tr><th scope="col">${table.split} rows of</th><th scope="col">rows</th>${table.columns.map((c) => html`<th scope="col">${HEADINGS[c]}</th>`)}</tr></thead>
 <tbody>${table.rows.map((row) => resultRow(row, table.columns))}</tbody>
 </table></div>
-<p class="note">Lower is better; the best of each row is bold. <b>base</b>: the model as it came. <b>alone</b>: each client trained on its own rows only${hasMean ? "; on the global test their average" : ""}. <b>pooled data</b>: trained on everybody’s rows at one place. <b>federated</b>: trained together, no row left its client.</p>
+<p class="note">Lower is better; the best of each row is bold. <b>base</b>: the model as it came. <b>alone</b>: each client trained on its own rows only${hasMean ? "; on the global test their average" : ""}. <b>pooled</b>: trained on everybody’s rows at one place. <b>federated</b>: trained together, no row left its client.</p>
 <p class="note">Examples seen in training, repetitions counted: ${describeExamplesSeen(table.seen)}.</p></section>`;
 }
 

@@ -1,0 +1,84 @@
+/** The command line as a real process. */
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { packagePath } from "./package-root.ts";
+
+interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+let folder = "";
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "fedtune-cli-"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const fedtune = (...args: string[]): Promise<Ended> =>
+  new Promise((resolve, reject) => {
+    const child = spawn(packagePath("node_modules/.bin/node"), [packagePath("bin/fedtune.mjs"), ...args], { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
+    let stdout = "";
+    let stderr = "";
+    child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
+    child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
+    child.once("error", reject);
+    child.once("close", (code) => resolve({ code, stdout, stderr }));
+  });
+
+const COMMANDS = ["demo", "run", "resume", "report", "partition", "generate", "chat", "export", "bench"];
+
+test("help lists every command and the exit codes, within 80 columns", async () => {
+  const { code, stdout, stderr } = await fedtune("--help");
+  expect([code, stderr]).toEqual([0, ""]);
+  for (const command of COMMANDS) expect(stdout).toMatch(new RegExp(`^  ${command}\\b`, "m"));
+  expect(stdout).toContain("130 interrupted");
+  for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+});
+
+test.each(COMMANDS.filter((name) => name !== "bench"))("%s has help with examples and --json", async (name) => {
+  const { code, stdout } = await fedtune(name, "--help");
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/Examples:\n {2}\$ .*fedtune /);
+  expect(stdout).toContain("--json");
+});
+
+test("without a command the help is shown, and it counts as wrong use", async () => {
+  const { code, stdout } = await fedtune();
+  expect(code).toBe(2);
+  expect(stdout).toContain("Usage: fedtune");
+});
+
+test.each([
+  ["a misspelt command", ["rnu", "x.yaml"], /^error fedtune: expected a command .*, got `rnu`\. Did you mean `run`\?\n$/],
+  ["a misspelt option", ["report", "--otu", "x"], /^error fedtune report: .*got the option `--otu`\. Did you mean `--out`\?\n$/],
+  ["a misspelt option with its value", ["generate", "--modle=x"], /Did you mean `--model`\?\n$/],
+  ["a missing argument", ["resume"], /^error fedtune resume: expected the argument <run>, got none\. See `fedtune resume --help`\.\n$/],
+  ["a missing value", ["report", "x", "--out"], /expected a value for --out/],
+  ["a surplus argument", ["resume", "a", "b"], /^error fedtune resume: expected no more arguments/],
+  ["a value out of range", ["generate", "--model", "m", "--prompt", "p", "--top-p", "1.5"], /^error fedtune generate --top-p: expected a number of at most 1, got `1\.5`/],
+  ["a value that is no number", ["generate", "--model", "m", "--prompt", "p", "--seed", ""], /^error fedtune generate --seed: expected a number, got ``/],
+  ["a missing option", ["chat"], /^error fedtune chat --model: expected a model folder or a Hub id, got nothing/],
+  ["options that exclude each other", ["export", "x", "--peft", "--merged", "--out", "y"], /^error fedtune export: expected --peft or --merged, got both/],
+])("%s is one line on stderr and exit code 2", async (_what, args, message) => {
+  const { code, stdout, stderr } = await fedtune(...args);
+  expect(stderr).toMatch(message);
+  expect(stderr.trimEnd().split("\n")).toHaveLength(1);
+  expect([code, stdout]).toEqual([2, ""]);
+});
+
+test("with --json an error is one JSON line on stdout", async () => {
+  const { code, stdout, stderr } = await fedtune("rnu", "--json");
+  expect([code, stderr]).toEqual([2, ""]);
+  expect(stdout.trimEnd().split("\n")).toHaveLength(1);
+  expect(JSON.parse(stdout)).toMatchObject({ type: "error", code: "config", exitCode: 2 });
+});
+
+test("the version is the package's", async () => {
+  const { code, stdout } = await fedtune("--version");
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+});
