@@ -25,7 +25,7 @@ interface Step {
   readonly gradients: Value;
   readonly state: readonly Value[];
   readonly learningRate: Value;
-  perClient(name: string): Value;
+  readonly perClient: (name: string) => Value;
 }
 
 interface Updated {
