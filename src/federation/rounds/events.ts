@@ -55,6 +55,8 @@ export const journalEventSchema = z.discriminatedUnion("type", [
     localSteps: count,
     batchSize: count,
     scenarios: z.array(scenarioSchema),
+    /** Blob of the adapter before round 1. */
+    initial: hash.optional(),
   }),
   z.object({ type: z.literal("run-resumed"), at: time }),
   z.object({ type: z.literal("round-started"), at: time, scenario: scenarioSchema, round: count, clients: z.array(count) }),

@@ -1,0 +1,54 @@
+/** An experiment's model: its folder on this machine, what its config says, its tokenizer, and a hash of all of it. */
+import { openCheckpoint } from "../../core/formats/checkpoint.ts";
+import { FedtuneError } from "../../core/base/errors.ts";
+import type { FactorPair } from "../../core/base/factor-pair.ts";
+import { canonicalJson, sha256 } from "../../core/base/hash.ts";
+import { elementCount } from "../../core/base/tensor.ts";
+import { resolveModelFolder } from "../../core/store/hub.ts";
+import { bindAdapter } from "../../llm/adapters/all.ts";
+import { openArchitecture } from "../../llm/architectures/all.ts";
+import type { ArchitectureModel } from "../../llm/architectures/architecture.ts";
+import { readModelConfig } from "../../llm/architectures/config.ts";
+import { checkShapes, hashCheckpoint } from "../../llm/architectures/prepared-base.ts";
+import { loadTokenizer, requireTokenizerFits, type Tokenizer } from "../../llm/text/tokenizer.ts";
+import type { ExperimentConfig } from "./schema.ts";
+
+export interface PreparedModel {
+  readonly folder: string;
+  readonly model: ArchitectureModel;
+  readonly tokenizer: Tokenizer;
+  /** Parameters of the base. */
+  readonly parameters: number;
+  /** Trainable parameters of the adapter. */
+  readonly trainable: number;
+  readonly factorPairs: readonly FactorPair[];
+  /** SHA-256 over weights, config and tokenizer. */
+  readonly sha256: string;
+}
+
+/**
+ * Finds the model (a folder, or a download from the Hub) and checks that its parts fit together and that the adapter fits it.
+ * @throws FedtuneError("model"), ("config") for an adapter whose targets match nothing, ("resources") for a failed download
+ */
+export async function prepareModel(config: ExperimentConfig, options: { readonly signal?: AbortSignal } = {}): Promise<PreparedModel> {
+  const { signal } = options;
+  const folder = await resolveModelFolder(config.model, { ...(config.revision !== undefined && { revision: config.revision }), ...(signal && { signal }) });
+  const model = await openArchitecture(folder);
+  const checkpoint = openCheckpoint(folder);
+  checkShapes(checkpoint, model);
+  const tokenizer = loadTokenizer(folder);
+  requireTokenizerFits(tokenizer, model.vocabSize);
+  if (config.data.max_tokens > model.maxPositions) {
+    throw new FedtuneError("config", { where: "data.max_tokens", expected: `at most ${model.maxPositions}, the longest text that the model knows`, got: String(config.data.max_tokens), remedy: `Set data.max_tokens=${model.maxPositions} or less` });
+  }
+  const adapter = bindAdapter(config.adapter, model.linears);
+  return {
+    folder,
+    model,
+    tokenizer,
+    parameters: model.tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0),
+    trainable: adapter.parameters.reduce((sum, { shape }) => sum + elementCount(shape), 0),
+    factorPairs: adapter.factorPairs,
+    sha256: sha256(await hashCheckpoint(checkpoint), canonicalJson(await readModelConfig(folder)), tokenizer.identity),
+  };
+}

@@ -1,0 +1,99 @@
+/**
+ * The plan of a run: the config with every automatic choice resolved, and the hashes of what it trains on. It is written once,
+ * as `experiment.yaml` in the run's folder, and a resume uses it as it stands.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parse, stringify } from "yaml";
+import { z } from "zod";
+import { FedtuneError, messageOf } from "../../core/base/errors.ts";
+import { fileErrorCode } from "../../core/base/file-errors.ts";
+import { canonicalJson, sha256 } from "../../core/base/hash.ts";
+import { resolveRuntime } from "../../llm/training/resolve-runtime.ts";
+import type { ResolvedRuntime } from "../../llm/training/setup.ts";
+import type { PreparedData } from "./data.ts";
+import type { PreparedModel } from "./model.ts";
+import { configError } from "./problems.ts";
+import { PLAN } from "./run-folder.ts";
+import { experimentSchema, type ExperimentConfig } from "./schema.ts";
+
+const hash = z.string().regex(/^[0-9a-f]{64}$/);
+const positive = z.int().positive();
+
+const resolvedSchema = z.strictObject({
+  device: z.literal("cpu"),
+  threads: positive,
+  clients_side_by_side: positive,
+  tokens_per_micro_batch: positive,
+  /** Longest row of tokens that examples are packed into. */
+  pack_tokens: positive,
+  model_folder: z.string(),
+  model_sha256: hash,
+  data_sha256: hash,
+});
+
+const planSchema = experimentSchema.extend({ resolved: resolvedSchema });
+/** A config with every automatic choice resolved. */
+export type Plan = z.infer<typeof planSchema>;
+
+/** Packs shorter than this waste time on overheads. */
+const SHORTEST_PACK = 128;
+
+/** Resolves the automatic choices of a config for this machine, this model and this data. */
+export function resolvePlan(config: ExperimentConfig, { model, data }: { readonly model: PreparedModel; readonly data: PreparedData }): Plan {
+  const packTokens = Math.max(longestExample(data), Math.min(SHORTEST_PACK, config.data.max_tokens));
+  const runtime = resolveRuntime(config.runtime, { hiddenSize: model.model.hiddenSize, clients: data.partition.clients.length });
+  return {
+    ...config,
+    resolved: {
+      device: runtime.device,
+      threads: runtime.threads,
+      clients_side_by_side: runtime.clientsSideBySide,
+      tokens_per_micro_batch: runtime.tokensPerMicroBatch,
+      pack_tokens: packTokens,
+      model_folder: model.folder,
+      model_sha256: model.sha256,
+      data_sha256: data.sha256,
+    },
+  };
+}
+
+function longestExample({ dataset: { offsets } }: PreparedData): number {
+  let longest = 1;
+  for (let i = 1; i < offsets.length; i++) longest = Math.max(longest, (offsets[i] ?? 0) - (offsets[i - 1] ?? 0));
+  return longest;
+}
+
+/** What a trainer needs to know of a plan's automatic choices. */
+export function runtimeOf({ resolved }: Plan): ResolvedRuntime {
+  return { device: resolved.device, threads: resolved.threads, clientsSideBySide: resolved.clients_side_by_side, tokensPerMicroBatch: resolved.tokens_per_micro_batch };
+}
+
+/** SHA-256 of all that decides about the result: not how many workers do the work, nor where it is written. */
+export function planHash(plan: ExperimentConfig): string {
+  const { output: _output, runtime: { workers: _workers, ...runtime }, ...rest } = plan;
+  return sha256(canonicalJson({ ...rest, runtime }));
+}
+
+/** The text of a run's `experiment.yaml`. */
+export function formatPlan(plan: Plan): string {
+  return `# As resolved when the run started. A resume uses it as it stands.\n${stringify(plan)}`;
+}
+
+/**
+ * The plan of a run's folder.
+ * @throws FedtuneError("config") where the folder holds no run, or its plan was changed to something else
+ */
+export function readPlan(folder: string): Plan {
+  const path = join(folder, PLAN);
+  let raw: unknown;
+  try {
+    raw = parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    const missing = fileErrorCode(error) === "ENOENT" || fileErrorCode(error) === "ENOTDIR";
+    throw new FedtuneError("config", { where: folder, expected: `a run's folder, which holds ${PLAN}`, got: missing ? "none" : messageOf(error), remedy: "Name a folder that `fedtune run` made", cause: error });
+  }
+  const parsed = planSchema.safeParse(raw);
+  if (parsed.success) return parsed.data;
+  throw configError(parsed.error.issues, raw, (at) => `${path}: ${at.join(".")}`);
+}

@@ -1,0 +1,38 @@
+/** The schema of an experiment's config: the fragments that the layers own, put together. Reading files is `load.ts`. */
+import { z } from "zod";
+import { federationSchema } from "../../federation/strategies/settings.ts";
+import { adapterSchema } from "../../llm/adapters/settings.ts";
+import { dataSchema, partitionSchema } from "../../llm/data/settings.ts";
+import { runtimeSchema, trainingSchema } from "../../llm/training/settings.ts";
+
+const samplesSchema = z.strictObject({
+  prompts: z.array(z.string()).default([]).describe("prompts that the base and the federated adapter continue at the end"),
+  max_new_tokens: z.int().positive().default(60).describe("longest continuation in tokens"),
+});
+
+export const experimentSchema = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9][\w.-]*$/, "expected letters, digits, `-`, `_` and `.`")
+    .describe("name of the experiment and start of its run folders' names; by default the file's name"),
+  seed: z.int().min(0).max(2 ** 32 - 1).default(1).describe("seed of every random number"),
+  model: z.string().min(1).describe("folder of a Hugging Face model, or its id on the Hub"),
+  revision: z.string().min(1).optional().describe("branch, tag or commit of a model on the Hub"),
+  adapter: adapterSchema.prefault({}).describe("what is trained"),
+  data: dataSchema.describe("where examples come from"),
+  partition: partitionSchema.describe("who holds which examples"),
+  training: trainingSchema.prefault({}).describe("a client's local training"),
+  runtime: runtimeSchema.prefault({}).describe("how the machine is used"),
+  federation: federationSchema.prefault({}).describe("rounds and strategy"),
+  baselines: z.array(z.enum(["base", "local", "global"])).default(["base"]).describe("what the federation is compared with: the base, each client alone, all data pooled"),
+  samples: samplesSchema.prefault({}).describe("texts before and after"),
+  output: z.string().min(1).default("runs").describe("folder that run folders are made in"),
+});
+export type ExperimentConfig = z.infer<typeof experimentSchema>;
+
+/** A config that is checked; its paths are absolute. */
+export interface Experiment {
+  readonly config: ExperimentConfig;
+  /** The file that it came from, for messages; absent where it was given as an object. */
+  readonly file?: string;
+}

@@ -1,0 +1,23 @@
+/** fedtune's public API: what the command line itself uses. */
+export { EXIT_CODES, FedtuneError, messageOf } from "./core/base/errors.ts";
+export type { ErrorCode } from "./core/base/errors.ts";
+export type { NamedTensors, Tensor } from "./core/base/tensor.ts";
+export { cacheFolder } from "./core/store/cache.ts";
+export type { JournalEvent, LossSum, RunEvent, Scenario, Tick } from "./federation/rounds/events.ts";
+export type { Strategy } from "./federation/strategies/types.ts";
+export { partitionExperiment } from "./app/experiment/data.ts";
+export type { PartitionRecord } from "./app/experiment/data.ts";
+export { dryRun } from "./app/experiment/dry-run.ts";
+export type { DryRun, DryRunOptions } from "./app/experiment/dry-run.ts";
+export { allFields, experimentJsonSchema } from "./app/experiment/json-schema.ts";
+export { defineExperiment, loadExperiment } from "./app/experiment/load.ts";
+export { readRun } from "./app/experiment/record.ts";
+export type { RunRecord } from "./app/experiment/record.ts";
+export { resume, run } from "./app/experiment/run.ts";
+export type { Run, RunOptions } from "./app/experiment/run.ts";
+export type { Experiment, ExperimentConfig } from "./app/experiment/schema.ts";
+export { summarise } from "./app/experiment/summary.ts";
+export type { Figure, ResultRow, RunSummary } from "./app/experiment/summary.ts";
+export { exportAdapter } from "./llm/training/export-adapter.ts";
+export { generate, openChat } from "./llm/training/text-model.ts";
+export type { ChatOptions, ChatSession, GenerateTextOptions, GeneratedText, TextListener } from "./llm/training/text-model.ts";
