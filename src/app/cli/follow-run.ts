@@ -1,7 +1,6 @@
 /** Shows a run while it goes on, and what it left when it is over: the common part of `run`, `resume` and `demo`. */
 import { writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
-import { renderReport } from "../report/index.ts";
 import type { Api, RunEvent } from "./api.ts";
 import { say, tell } from "./context.ts";
 import type { Context } from "./context.ts";
@@ -26,6 +25,7 @@ export async function followRun(context: Context, { api, start, next }: FollowOp
     folder = run.folder;
     for await (const event of run) reporter.add(event);
   }
+  const { renderReport } = await import("../report/render.ts");
   const record = await api.readRun(folder);
   const report = join(folder, "report.html");
   await writeFile(report, renderReport([record]));

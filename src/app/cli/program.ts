@@ -7,7 +7,7 @@ import type { Context } from "./context.ts";
 import { FedtuneError } from "../../core/base/errors.ts";
 
 const SUMMARY = "Fine-tunes one language model together with many parties whose data never leaves them.";
-const EXIT_CODES = "Exit codes: 0 done, 1 fault in the program, 2 wrong use or config, 3 data,\n4 model or adapter, 5 resources, 6 federation, 130 interrupted (the run resumes).";
+const EXIT_CODES = "Exit codes: 0 done, 1 fault in the program, 2 wrong use or config,\n3 data, 4 model or adapter, 5 resources, 6 federation,\n130 interrupted (the run resumes).";
 
 /** The parser with all commands. Throws CommanderError for wrong use, help and version; writes help to stdout. */
 export function createProgram(context: Context, version: string): Command {

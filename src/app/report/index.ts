@@ -1,10 +1,7 @@
-/** Reports for people: one HTML file per run or comparison, the final table, and the wording that terminal and page share. */
-export { collectFacts, scenarioName } from "./facts.ts";
-export type { RunFacts } from "./facts.ts";
-export { formatBytes, formatCount, formatLoss, formatPerplexity, formatSeconds, formatThings } from "./format.ts";
+/** Figures and wording that terminal and page share. The page itself is `render.ts`, loaded apart because of its drawing library. */
+export { collectFacts } from "./facts.ts";
+export { formatCount, formatLoss, formatPerplexity, formatSeconds, formatThings } from "./format.ts";
 export { writeHeadline } from "./headline.ts";
-export { renderReport } from "./render.ts";
-export type { ReportedRun } from "./render.ts";
 export { makeResultTable } from "./result-table.ts";
 export type { Column, ResultTable } from "./result-table.ts";
 export { describeExamplesSeen } from "./sections/results.ts";

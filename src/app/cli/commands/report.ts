@@ -1,7 +1,6 @@
 /** `fedtune report RUN…`: writes the HTML report of one run or of several side by side. */
 import { writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
-import { renderReport } from "../../report/index.ts";
 import { loadApi } from "../api.ts";
 import { defineCommand, text } from "../command.ts";
 import { say, tell } from "../context.ts";
@@ -15,7 +14,7 @@ export const report = defineCommand({
   },
   examples: ["fedtune report runs/dolly-1a2b3c", "fedtune report runs/dolly-* --out comparison.html"],
   async run({ args, options }, context) {
-    const { readRun } = await loadApi();
+    const [{ readRun }, { renderReport }] = await Promise.all([loadApi(), import("../../report/render.ts")]);
     const runs = [];
     for (const folder of args) runs.push(await readRun(folder));
     const out = options.out ?? (args.length === 1 ? join(args[0] ?? ".", "report.html") : "report.html");
