@@ -7,22 +7,26 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { killAndResume, runUndisturbed, type KillSetup, type Undisturbed } from "../tools/kill-resume/kill-runs.ts";
 
 const KILLS = 20;
-const demo = fileURLToPath(new URL("../assets/demo.yaml", import.meta.url));
+const assets = fileURLToPath(new URL("../assets/", import.meta.url));
 
-/** The demo, cut to a few seconds: still several rounds, both baselines and an export. */
+/** The demo, cut to a few seconds: three characters, still several rounds, a baseline, samples and an export. */
 const SHORT = [
+  join(assets, "demo.yaml"),
+  `data.path=${join(assets, "shakespeare", "{romeo,leontes,menenius}.jsonl")}`,
+  "data.max_examples_per_client=20",
+  "partition.split={train: 0.9, validation: 0.05, test: 0.05}",
   "name=short",
   "federation.rounds=3",
   "training.local_steps=2",
   "training.batch_size=2",
   "training.moments=carry",
   "adapter.lora_dropout=0.1",
-  "data.max_examples_per_client=20",
+  "baselines=[local]",
   "samples.max_new_tokens=8",
 ];
 
 describe("a run killed with SIGKILL and resumed", () => {
-  const setup: KillSetup = { experiment: [demo, ...SHORT], folder: mkdtempSync(join(tmpdir(), "fedtune-kill-")), kills: KILLS, seed: 7 };
+  const setup: KillSetup = { experiment: SHORT, folder: mkdtempSync(join(tmpdir(), "fedtune-kill-")), kills: KILLS, seed: 7 };
   let undisturbed: Undisturbed;
   const met: string[] = [];
 
