@@ -25,8 +25,6 @@ export interface CommandSpec<Options extends Readonly<Record<string, OptionSpec>
   readonly examples: readonly string[];
   /** More words for the command's own help. */
   readonly details?: string;
-  /** Arguments that this package does not name go to the command as they are (`bench` has commands of its own). */
-  readonly passThrough?: boolean;
   readonly run: (input: { readonly args: readonly string[]; readonly options: OptionValues<Options> }, context: Context) => Promise<void>;
 }
 

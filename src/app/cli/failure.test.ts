@@ -17,7 +17,7 @@ test("a bug says that it is one and shows where it happened", () => {
 });
 
 test("anything thrown ends with an exit code, even what is no error", () => {
-  expect(describeFailure("odd")).toMatchObject({ exitCode: 1, message: "odd", bug: true });
+  expect(describeFailure("odd")).toMatchObject({ exitCode: 1, code: "internal", message: "odd", bug: true });
 });
 
 test("an interrupted run says so in its own colour and with 130", () => {

@@ -1,6 +1,6 @@
 /** How an error ends the program: the exit code, and one to three lines for people or one JSON line for machines. */
 import type { CommanderError } from "commander";
-import { didYouMean, FedtuneError, messageOf } from "../../core/base/errors.ts";
+import { didYouMean, FedtuneError, messageOf } from "../../core/index.ts";
 import type { Colors } from "./context.ts";
 
 export interface Failure {

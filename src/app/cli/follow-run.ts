@@ -1,14 +1,15 @@
 /** Shows a run while it goes on, and what it left when it is over: the common part of `run`, `resume` and `demo`. */
+import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
-import type { Api, RunEvent } from "./api.ts";
+import type { loadApi, RunEvent } from "./api.ts";
 import { say, tell } from "./context.ts";
 import type { Context } from "./context.ts";
 import { createReporter } from "./reporters/choose.ts";
 import { writeResult } from "./result-text.ts";
 
 export interface FollowOptions {
-  readonly api: Pick<Api, "readRun">;
+  readonly api: Pick<Awaited<ReturnType<typeof loadApi>>, "readRun">;
   /** Events of the run as they happen. The signal asks it to stop. */
   readonly start: (signal: AbortSignal) => AsyncIterable<RunEvent> & { readonly folder: string };
   /** The command to try next, printed last. */
@@ -17,14 +18,7 @@ export interface FollowOptions {
 
 /** Follows a run to its end, writes its report and prints the result. Rejects with what the run throws; the run says how to resume. */
 export async function followRun(context: Context, { api, start, next }: FollowOptions): Promise<void> {
-  const { interrupt } = context;
-  let folder: string;
-  {
-    using reporter = createReporter(context);
-    const run = start(interrupt.cooperate(() => reporter.stopping()));
-    folder = run.folder;
-    for await (const event of run) reporter.add(event);
-  }
+  const folder = await showProgress(context, start);
   const { renderReport } = await import("../report/render.ts");
   const record = await api.readRun(folder);
   const report = join(folder, "report.html");
@@ -39,6 +33,20 @@ export async function followRun(context: Context, { api, start, next }: FollowOp
   if (hints.length > 0) say(context);
   for (const hint of hints) say(context, hint);
   tell(context, { type: "result", folder, adapter, report });
+}
+
+/** Shows the run's events until it ends and returns its folder. Where it stops early, says how to go on. */
+async function showProgress(context: Context, start: FollowOptions["start"]): Promise<string> {
+  using reporter = createReporter(context);
+  const run = start(context.interrupt.cooperate(() => reporter.stopping()));
+  try {
+    for await (const event of run) reporter.add(event);
+  } catch (error) {
+    reporter[Symbol.dispose]();
+    if (existsSync(join(run.folder, "experiment.yaml"))) say(context, `Go on with: npx fedtune resume ${shortPath(run.folder)}`);
+    throw error;
+  }
+  return run.folder;
 }
 
 /** A path as one would type it from here. */

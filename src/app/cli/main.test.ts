@@ -39,7 +39,7 @@ test("help lists every command and the exit codes, within 80 columns", async () 
   for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
 });
 
-test.each(COMMANDS.filter((name) => name !== "bench"))("%s has help with examples and --json", async (name) => {
+test.each(COMMANDS)("%s has help with examples and --json", async (name) => {
   const { code, stdout } = await fedtune(name, "--help");
   expect(code).toBe(0);
   expect(stdout).toMatch(/Examples:\n {2}\$ .*fedtune /);

@@ -4,7 +4,7 @@ import type { z } from "zod";
 import type { CommandSpec, OptionSpec } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
 import type { Context } from "./context.ts";
-import { FedtuneError } from "../../core/base/errors.ts";
+import { FedtuneError } from "../../core/index.ts";
 
 const SUMMARY = "Fine-tunes one language model together with many parties whose data never leaves them.";
 const EXIT_CODES = "Exit codes: 0 done, 1 fault in the program, 2 wrong use or config,\n3 data, 4 model or adapter, 5 resources, 6 federation,\n130 interrupted (the run resumes).";
@@ -19,7 +19,6 @@ export function createProgram(context: Context, version: string): Command {
     .helpCommand(false)
     .exitOverride()
     .showSuggestionAfterError(false)
-    .enablePositionalOptions()
     .configureOutput({ writeOut: (help) => void context.stdout.write(help), writeErr: () => undefined, getOutHasColors: () => false })
     .configureHelp({ subcommandTerm: (command) => [command.name(), ...command.registeredArguments.map((a) => (a.required ? `<${a.name()}>` : `[${a.name()}]`).replace(/.$/, (end) => (a.variadic ? `…${end}` : end)))].join(" ") })
     .addHelpText("after", `\nStart with \`fedtune demo\`: it needs no download.\n\`fedtune <command> --help\` shows examples.\n${EXIT_CODES}`);
@@ -32,7 +31,6 @@ function addCommand(program: Command, name: string, { spec, context }: { readonl
   for (const [argument, description] of spec.arguments ?? []) command.argument(argument, description);
   for (const { flags, description } of Object.values(spec.options)) command.option(flags, description);
   command.option("--json", "print JSON for machines");
-  if (spec.passThrough === true) command.allowUnknownOption().allowExcessArguments().passThroughOptions().helpOption(false);
   command.addHelpText("after", `\nExamples:\n${spec.examples.map((line) => `  $ ${line}`).join("\n")}`);
   command.action(async () => {
     const given: Readonly<Record<string, unknown>> = command.opts();

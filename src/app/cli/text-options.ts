@@ -1,52 +1,10 @@
-/** What `generate` and `chat` ask of the public API, and the options on the command line that both share. */
+/** The options that `generate` and `chat` share. */
 import { z } from "zod";
 import { numeric, text } from "./command.ts";
 import type { OptionSpec } from "./command.ts";
+import type { GenerateTextOptions } from "../../index.ts";
 
-export interface TextOptions {
-  /** Folder of a model, or its id on the Hub. */
-  readonly model: string;
-  readonly revision?: string;
-  /** Folder of a PEFT adapter. */
-  readonly adapter?: string;
-  readonly maxNewTokens: number;
-  /** 0: greedy. */
-  readonly temperature: number;
-  /** 0: all tokens. */
-  readonly topK: number;
-  /** 1: all tokens. */
-  readonly topP: number;
-  readonly stop: readonly string[];
-  readonly seed: number;
-}
-
-export interface GenerateOptions extends TextOptions {
-  readonly prompt: string;
-}
-
-export interface ChatOptions extends TextOptions {
-  readonly system?: string;
-}
-
-/** Sees each piece of text as it comes; the signal asks to stop. */
-export interface TextListener {
-  readonly onText: (piece: string) => void;
-  readonly signal: AbortSignal;
-}
-
-export interface GeneratedText {
-  /** What was written, without the prompt. */
-  readonly text: string;
-  readonly promptTokens: number;
-  readonly newTokens: number;
-}
-
-/** A conversation of several turns; each answer is remembered. */
-export interface ChatSession extends AsyncDisposable {
-  readonly send: (message: string, listener: TextListener) => Promise<GeneratedText>;
-  /** Forgets the conversation. */
-  readonly reset: () => void;
-}
+type TextOptions = Omit<GenerateTextOptions, "prompt">;
 
 /** Options of both commands, with the defaults of `temperature`. */
 export function textOptions(temperature: number) {

@@ -2,7 +2,7 @@
  * What a report needs of one run, as a pure fold of its events: commits by scenario, evaluations, samples, failures,
  * skipped steps and notes. Which figures are shown of it is the business of `result-table.ts` and of the sections.
  */
-import type { JournalEvent, RunEvent, Scenario } from "../../federation/rounds/events.ts";
+import type { JournalEvent, RunEvent, Scenario } from "../../index.ts";
 
 type EventOf<Type extends JournalEvent["type"]> = Extract<JournalEvent, { type: Type }>;
 

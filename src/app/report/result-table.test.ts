@@ -40,7 +40,7 @@ test("without test rows validation rows are shown and named so", () => {
 
 test("an evaluation that a resume yields again counts once", () => {
   const once = [...exampleRun()];
-  expect(makeResultTable(collectFacts([...once, ...once]))).toEqual(makeResultTable(collectFacts(once)));
+  expect(collectFacts([...once, ...once])).toEqual(collectFacts(once));
 });
 
 test("examples seen are counted per scenario, failed clients left out", () => {

@@ -1,5 +1,5 @@
 /** `fedtune export RUN|ADAPTER`: hands an adapter over, in PEFT's format or merged into its model. */
-import { FedtuneError } from "../../../core/base/errors.ts";
+import { FedtuneError } from "../../../core/index.ts";
 import { loadApi } from "../api.ts";
 import { defineCommand, flag, text } from "../command.ts";
 import { say, tell } from "../context.ts";

@@ -62,16 +62,16 @@ function* sharedLines(facts: RunFacts, commits: readonly RoundCommitted[]): Iter
   if (base !== undefined) yield { label: "base, validation", points: [[0, base[1]], [last, base[1]]], style: { color: "var(--base)", width: 2, type: "dotted" }, shape: "dotted" };
 }
 
-/** Mean training loss of a round, each client by its tokens. */
+/** Mean training loss of a round, each client by its weight in the average. */
 function meanLoss({ round, updates }: RoundCommitted): Point[] {
   let loss = 0;
-  let tokens = 0;
+  let weight = 0;
   for (const update of updates) {
     if (update.loss === null) continue;
-    loss += update.loss * update.tokens;
-    tokens += update.tokens;
+    loss += update.loss * update.weight;
+    weight += update.weight;
   }
-  return tokens === 0 ? [] : [[round, loss / tokens]];
+  return weight === 0 ? [] : [[round, loss / weight]];
 }
 
 function validationPoints(evaluations: readonly Evaluated[], scenario: Evaluated["scenario"]): Point[] {
