@@ -1,0 +1,47 @@
+/** Hands an adapter over: as PEFT's two files, or merged into its model. */
+import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import { FedtuneError } from "../../core/base/errors.ts";
+import { resolveModelFolder } from "../../core/store/hub.ts";
+import { bindAdapter } from "../adapters/all.ts";
+import { exportMerged } from "../adapters/merge.ts";
+import { exportPeftAdapter, importPeftTensors, readPeftSettings } from "../adapters/peft.ts";
+import { openArchitecture } from "../architectures/all.ts";
+
+export interface ExportOptions {
+  /** Folder of a PEFT adapter, or of a run that holds one. */
+  readonly source: string;
+  readonly out: string;
+  readonly format: "peft" | "merged";
+  /** Base model; default: the one that the adapter names. */
+  readonly model?: string;
+}
+
+function adapterFolder(source: string): string {
+  const found = [source, join(source, "adapter")].find((folder) => existsSync(join(folder, "adapter_config.json")));
+  if (found !== undefined) return found;
+  throw new FedtuneError("model", { where: source, expected: "an adapter folder, or a finished run", got: existsSync(source) ? "a folder without adapter_config.json" : "nothing there", remedy: "A run writes its adapter when it ends; `fedtune resume` finishes one" });
+}
+
+/** The base model that an adapter folder names. */
+function namedBase(folder: string): string {
+  const config: unknown = JSON.parse(readFileSync(join(folder, "adapter_config.json"), "utf8"));
+  const name = z.looseObject({ base_model_name_or_path: z.string().min(1) }).safeParse(config).data?.base_model_name_or_path;
+  if (name === undefined) throw new FedtuneError("model", { where: folder, expected: "an adapter that names its base model", got: "none", remedy: "Give --model" });
+  return name;
+}
+
+/** Writes the adapter or the merged model and says which files. The adapter is checked against its model first. */
+export async function exportAdapter(options: ExportOptions): Promise<{ readonly folder: string; readonly files: readonly string[] }> {
+  const source = adapterFolder(options.source);
+  const settings = readPeftSettings(source);
+  const base = options.model ?? namedBase(source);
+  const modelFolder = await resolveModelFolder(base);
+  const model = await openArchitecture(modelFolder);
+  const adapter = bindAdapter(settings, model.linears);
+  const tensors = importPeftTensors(source, adapter);
+  if (options.format === "merged") exportMerged({ modelFolder, out: options.out }, model, adapter, tensors);
+  else exportPeftAdapter(options.out, tensors, settings, base);
+  return { folder: options.out, files: readdirSync(options.out).sort() };
+}

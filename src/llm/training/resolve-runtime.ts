@@ -1,0 +1,37 @@
+/** Resolves the automatic choices of the runtime once, so that a resume reuses them. */
+import { availableParallelism } from "node:os";
+import type { ResolvedRuntime } from "./setup.ts";
+import type { RuntimeSettings } from "./settings.ts";
+
+/** What the choices depend on. */
+export interface RuntimeFacts {
+  /** Width of the model's hidden state. */
+  readonly hiddenSize: number;
+  /** Clients that take part in a round. */
+  readonly clients: number;
+  /** Tokens of one client's step, on average. */
+  readonly stepTokens: number;
+}
+
+/** Below this width a pass is bound by the number of nodes, not by arithmetic. */
+const TINY_WIDTH = 128;
+/** Tokens of one pass: half the memory of 1,024 at nearly the same speed (docs/benchmarks.md). */
+const TOKENS = { tiny: 2048, other: 512 } as const;
+/**
+ * Clients side by side pay where a client's own step is too small to fill a pass: 2.4 times the speed at 60 tokens a step,
+ * 1.4 at 120, 0.6 at 480 (story model, docs/benchmarks.md).
+ */
+const SIDE_BY_SIDE = { tokens: 480, most: 8 } as const;
+
+/** The settings with every `auto` replaced. A group is never larger than the clients of a round. */
+export function resolveRuntime(settings: RuntimeSettings, { hiddenSize, clients, stepTokens }: RuntimeFacts): ResolvedRuntime {
+  const tiny = hiddenSize <= TINY_WIDTH;
+  const { threads, clients_side_by_side: sideBySide, tokens_per_micro_batch: tokens } = settings;
+  const fitting = tiny ? Math.min(SIDE_BY_SIDE.most, Math.floor(SIDE_BY_SIDE.tokens / stepTokens)) : 1;
+  return {
+    device: "cpu",
+    threads: threads === "auto" ? availableParallelism() : threads,
+    clientsSideBySide: Math.max(1, Math.min(clients, sideBySide === "auto" ? fitting : sideBySide)),
+    tokensPerMicroBatch: tokens === "auto" ? (tiny ? TOKENS.tiny : TOKENS.other) : tokens,
+  };
+}

@@ -1,0 +1,134 @@
+/** A model for text: continues prompts and holds conversations, with an adapter or without. What the command line and scripts call. */
+import { must } from "../../core/base/errors.ts";
+import type { NamedTensors } from "../../core/base/tensor.ts";
+import { resolveModelFolder } from "../../core/store/hub.ts";
+import { readPeftSettings } from "../adapters/peft.ts";
+import { loraSchema } from "../adapters/settings.ts";
+import { createChatTemplate } from "../text/chat-template.ts";
+import type { ChatMessage } from "../text/chat-template.ts";
+import { createTextStream } from "../text/text-stream.ts";
+import { loadTokenizer } from "../text/tokenizer.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import { resolveRuntime } from "./resolve-runtime.ts";
+import { runtimeSchema, trainingSchema } from "./settings.ts";
+import { createTrainer } from "./trainer.ts";
+import type { GenerateOptions as SamplingSettings, Trainer } from "./types.ts";
+
+export interface TextOptions {
+  /** Folder of a model, or its id on the Hub. */
+  readonly model: string;
+  readonly revision?: string;
+  /** Folder of a PEFT adapter. */
+  readonly adapter?: string;
+  readonly maxNewTokens: number;
+  /** 0: greedy. */
+  readonly temperature: number;
+  /** 0: all tokens. */
+  readonly topK: number;
+  /** 1: all tokens. */
+  readonly topP: number;
+  readonly stop: readonly string[];
+  readonly seed: number;
+}
+
+export interface GenerateTextOptions extends TextOptions {
+  readonly prompt: string;
+}
+
+export interface ChatOptions extends TextOptions {
+  readonly system?: string;
+}
+
+/** Sees each piece of text as it comes; the signal asks to stop. */
+export interface TextListener {
+  readonly onText?: (piece: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface GeneratedText {
+  /** What was written, without the prompt. */
+  readonly text: string;
+  readonly promptTokens: number;
+  readonly newTokens: number;
+}
+
+/** A conversation of several turns; each answer is remembered. */
+export interface ChatSession extends AsyncDisposable {
+  send(message: string, listener: TextListener): Promise<GeneratedText>;
+  /** Forgets the conversation. */
+  reset(): void;
+}
+
+interface OpenedText {
+  readonly trainer: Trainer;
+  readonly tokenizer: Tokenizer;
+  /** The adapter's tensors, or nothing: the base. */
+  readonly adapter: NamedTensors<"float32"> | undefined;
+}
+
+const NO_EXAMPLES = { ids: new Int32Array(new SharedArrayBuffer(0)), labels: new Int32Array(new SharedArrayBuffer(0)), offsets: new Int32Array(new SharedArrayBuffer(4)) };
+
+async function openText(options: TextOptions, signal: AbortSignal | undefined): Promise<OpenedText> {
+  const { revision, adapter } = options;
+  const modelFolder = await resolveModelFolder(options.model, { ...(revision === undefined ? {} : { revision }), ...(signal === undefined ? {} : { signal }) });
+  const tokenizer = loadTokenizer(modelFolder);
+  // Without an adapter the smallest LoRA stands in; its B is 0, so it changes nothing.
+  const settings = adapter === undefined ? loraSchema.parse({ r: 1, target_modules: "all-linear" }) : { ...readPeftSettings(adapter), init_from: adapter };
+  const trainer = await createTrainer({
+    modelFolder, adapter: settings, training: trainingSchema.parse({}), runtime: resolveRuntime(runtimeSchema.parse({}), { hiddenSize: 0, clients: 1, stepTokens: 1 }),
+    data: NO_EXAMPLES, packTokens: 1, seed: options.seed,
+  });
+  return { trainer, tokenizer, adapter: adapter === undefined ? undefined : await trainer.initialAdapter() };
+}
+
+async function writeText({ trainer, tokenizer, adapter }: OpenedText, prompt: Int32Array, options: TextOptions, { onText, signal }: TextListener): Promise<GeneratedText> {
+  const stream = createTextStream(tokenizer, { prompt, skipSpecialTokens: true });
+  const { maxNewTokens, temperature, topK, topP, stop, seed } = options;
+  const sampling: SamplingSettings = { maxNewTokens, temperature, topK, topP, stop, seed, stopAtEnd: true };
+  let text = "";
+  const show = (piece: string): void => {
+    text += piece;
+    if (piece !== "") onText?.(piece);
+  };
+  const onToken = (_row: number, id: number): void => show(stream.push(id));
+  const [ids] = await trainer.generate({ prompts: [prompt], options: sampling, ...(adapter === undefined ? {} : { adapter }) }, { onToken, ...(signal === undefined ? {} : { signal }) });
+  show(stream.finish());
+  return { text, promptTokens: prompt.length, newTokens: must(ids, "generated ids").length };
+}
+
+/**
+ * Continues a prompt as it stands; the tokenizer adds what it puts before every text (a bos, say).
+ * Throws FedtuneError("model") for a model or adapter that does not fit, ("config") for a prompt that is too long.
+ */
+export async function generate(options: GenerateTextOptions, listener: TextListener = {}): Promise<GeneratedText> {
+  const opened = await openText(options, listener.signal);
+  await using _trainer = opened.trainer;
+  return await writeText(opened, opened.tokenizer.encode(options.prompt, { addSpecialTokens: true }), options, listener);
+}
+
+/** Opens a conversation by the model's chat template. Throws FedtuneError("model") where the model has none. */
+export async function openChat(options: ChatOptions): Promise<ChatSession> {
+  const opened = await openText(options, undefined);
+  const { tokenizer } = opened;
+  try {
+    const template = createChatTemplate(tokenizer);
+    const start: readonly ChatMessage[] = options.system === undefined ? [] : [{ role: "system", content: options.system }];
+    let messages = start;
+    return {
+      async send(message, listener) {
+        const asked = [...messages, { role: "user", content: message }];
+        const prompt = tokenizer.encode(template.render(asked, { addGenerationPrompt: true }), { addSpecialTokens: false });
+        const answer = await writeText(opened, prompt, options, listener);
+        messages = [...asked, { role: "assistant", content: answer.text }];
+        return answer;
+      },
+      reset() {
+        messages = start;
+      },
+      [Symbol.asyncDispose]: () => opened.trainer[Symbol.asyncDispose](),
+    };
+  } catch (error) {
+    await opened.trainer[Symbol.asyncDispose]();
+    throw error;
+  }
+}
