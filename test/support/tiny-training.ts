@@ -11,7 +11,7 @@ import { IGNORED_LABEL, type EncodedDataset } from "../../src/llm/data/types.ts"
 import { createLocalTrainer } from "../../src/llm/training/local-trainer.ts";
 import { trainingSchema } from "../../src/llm/training/settings.ts";
 import type { TrainerSetup } from "../../src/llm/training/setup.ts";
-import type { Trainer, TrainJob, TrainResult, TrainSuccess } from "../../src/llm/training/types.ts";
+import type { Trainer, TrainFailure, TrainJob, TrainResult, TrainSuccess } from "../../src/llm/training/types.ts";
 
 /** A folder that is removed after the tests of the file, with fedtune's cache inside it. */
 export function temporaryFolder(): string {
@@ -71,6 +71,12 @@ export async function trainAlone(setup: TrainerSetup, jobs: readonly TrainJob[])
 export function succeeded(result: TrainResult | undefined): TrainSuccess {
   if (result?.ok === true) return result;
   throw new Error(`expected a trained client, got ${result?.reason ?? "no result"}`);
+}
+
+/** The reply of a client that failed. */
+export function failed(result: TrainResult | undefined): TrainFailure {
+  if (result?.ok === false) return result;
+  throw new Error("expected a failed client, got a trained one");
 }
 
 /** All values of named tensors, end to end, in the order of their names. */

@@ -15,7 +15,7 @@ import type { MaskInput } from "./graphs.ts";
 import { learningRate } from "./schedule.ts";
 import type { SessionPool } from "./session-pool.ts";
 import type { TrainerSetup } from "./setup.ts";
-import type { StepReport, TrainJob, TrainResult } from "./types.ts";
+import type { StepReport, TrainFailure, TrainJob, TrainResult } from "./types.ts";
 
 export interface LoopContext {
   readonly setup: Omit<TrainerSetup, "data">;
@@ -37,7 +37,7 @@ interface ClientState {
   examples: number;
   tokens: number;
   readonly losses: number[];
-  failure: string | undefined;
+  failure: TrainFailure | undefined;
 }
 
 /** The tensors of a batch that the loss graphs take. */
@@ -123,12 +123,17 @@ function perClient(values: readonly number[]): Tensor {
   return tensor("float32", [values.length, 1], Float32Array.from(values));
 }
 
+/** Why a job cannot be begun at all. */
+function refusalOf({ client, examples }: TrainJob): TrainFailure | undefined {
+  return examples.length > 0 ? undefined : { ok: false, code: "data", reason: `client ${client} has no training examples` };
+}
+
 /** Trains one group. A client whose steps are not finite too often fails alone; its neighbours go on. */
 export async function trainGroup(context: LoopContext, jobs: readonly TrainJob[]): Promise<readonly TrainResult[]> {
   const { specs, setup: { training, seed, packTokens, runtime } } = context;
   const size = flatSize(specs);
   const stateNames = optimizerState(training.optimizer);
-  const states = jobs.map((job): ClientState => ({ job, updates: job.optimizer?.get(STEP_COUNT)?.data[0] ?? 0, skipped: 0, examples: 0, tokens: 0, losses: [], failure: undefined }));
+  const states = jobs.map((job): ClientState => ({ job, updates: job.optimizer?.get(STEP_COUNT)?.data[0] ?? 0, skipped: 0, examples: 0, tokens: 0, losses: [], failure: refusalOf(job) }));
   const stack = (fill: (job: TrainJob, row: Float32Array) => void): Tensor => {
     const data = new Float32Array(jobs.length * size);
     jobs.forEach((job, i) => fill(job, data.subarray(i * size, (i + 1) * size)));
@@ -140,7 +145,10 @@ export async function trainGroup(context: LoopContext, jobs: readonly TrainJob[]
   const steps = Math.max(0, ...jobs.map((job) => job.steps));
 
   for (let step = 0; step < steps; step++) {
+    if (states.every((s) => s.failure !== undefined)) break;
     const packs = states.map(({ job }) => {
+      // Nothing to do: no tokens, so a mean that is not finite, so a step that changes nothing.
+      if (step >= job.steps || job.examples.length === 0) return [];
       const examples = examplesOfStep({ seed, client: job.client, examples: job.examples, step: job.stepsDone + step, batchSize: training.batch_size });
       return microBatches(context.data, examples, { width: packTokens, tokensPerMicroBatch: runtime.tokensPerMicroBatch });
     });
@@ -155,6 +163,7 @@ export async function trainGroup(context: LoopContext, jobs: readonly TrainJob[]
     parameters = must(out["parameters_out"], "parameters_out");
     state = Object.fromEntries(stateNames.map((name) => [name, must(out[`${name}_out`], name)]));
     states.forEach((client, i) => {
+      if (packs[i]?.length === 0) return;
       const taken = Number(out["finite"]?.data[i] ?? 0) === 1;
       const loss = (losses[i] ?? 0) / (labelled[i] ?? 1);
       const [examples, tokens] = [packs[i]?.reduce((n, p) => n + p.examples, 0) ?? 0, packs[i]?.reduce((n, p) => n + p.tokens, 0) ?? 0];
@@ -164,26 +173,26 @@ export async function trainGroup(context: LoopContext, jobs: readonly TrainJob[]
         client.updates++;
         client.losses.push(loss);
       } else if (++client.skipped > training.max_skipped_steps) {
-        client.failure ??= `${client.skipped} steps had a loss or gradient that is not finite (max_skipped_steps is ${training.max_skipped_steps}); a lower learning_rate may help`;
+        const reason = `${client.skipped} steps had a loss or gradient that is not finite (max_skipped_steps is ${training.max_skipped_steps}); a lower learning_rate may help`;
+        client.failure ??= { ok: false, code: "federation", reason };
       }
       context.onStep({
         client: client.job.client, round: client.job.round, step: step + 1, loss: taken ? loss : Number.NaN, learningRate: rates[i] ?? 0,
         gradientNorm: Number(out["gradient_norm"]?.data[i] ?? 0), skipped: !taken, examples, tokens,
       });
     });
-    if (states.every((s) => s.failure !== undefined)) break;
   }
 
   // A result is a slice of the group's tensors; `data` is float32 by the graph's types.
   const row = (t: Tensor, i: number): Float32Array => (t.data as Float32Array).slice(i * size, (i + 1) * size);
   return states.map((client, i): TrainResult => {
-    if (client.failure !== undefined) return { ok: false, code: "federation", reason: client.failure };
+    if (client.failure !== undefined) return client.failure;
     const moments = stateNames.map((name): [string, Tensor<"float32">] => [name, tensor("float32", [size], row(must(state[name], name), i))]);
     return {
       ok: true,
       adapter: unflatten(row(parameters, i), specs),
       optimizer: new Map([...moments, [STEP_COUNT, tensor("float32", [1], Float32Array.of(client.updates))]]),
-      steps: steps - client.skipped, skippedSteps: client.skipped, examples: client.examples, tokens: client.tokens,
+      steps: client.job.steps - client.skipped, skippedSteps: client.skipped, examples: client.examples, tokens: client.tokens,
       loss: client.losses.reduce((a, b) => a + b, 0) / client.losses.length,
     };
   });
