@@ -30,16 +30,17 @@ export type RotaryFields = z.infer<z.ZodObject<typeof rotaryFields>>;
 export function inverseFrequencies(config: RotaryFields, headWidth: number, where: string): Float64Array {
   const settings: Readonly<Record<string, unknown>> = { ...config.rope_scaling, ...config.rope_parameters };
   const theta = positive.safeParse(settings["rope_theta"] ?? config.rope_theta ?? 10_000);
-  const type = settings["rope_type"] ?? settings["type"] ?? "default";
+  const asked = settings["rope_type"] ?? settings["type"] ?? "default";
+  const type = typeof asked === "string" ? asked : JSON.stringify(asked);
   const field = config.rope_parameters == null ? "rope_scaling" : "rope_parameters";
   const scaling = scalings.safeParse({ ...settings, rope_type: type });
   if (!theta.success) throw new FedtuneError("model", { where: `${where}: rope_theta`, expected: "a positive number", got: JSON.stringify(settings["rope_theta"] ?? config.rope_theta) });
   if (!scaling.success) {
-    const known = SCALING_NAMES.includes(String(type));
+    const known = SCALING_NAMES.includes(type);
     throw new FedtuneError("model", {
       where: `${where}: ${field}`,
-      expected: known ? `the numbers that ${String(type)} scaling needs` : `a rotary scaling that is supported (${SCALING_NAMES.join(", ")})`,
-      got: known ? JSON.stringify(settings) : `\`${String(type)}\``,
+      expected: known ? `the numbers that ${type} scaling needs` : `a rotary scaling that is supported (${SCALING_NAMES.join(", ")})`,
+      got: known ? JSON.stringify(settings) : `\`${type}\``,
     });
   }
   const base = Float64Array.from({ length: headWidth / 2 }, (_, i) => theta.data ** (-(2 * i) / headWidth));

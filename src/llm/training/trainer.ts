@@ -2,7 +2,7 @@
 import { Worker } from "node:worker_threads";
 import { FedtuneError } from "../../core/base/errors.ts";
 import { trackResource } from "../../core/base/disposal.ts";
-import type { CallName, ErrorData, WorkerCalls, WorkerData, WorkerReply, WorkerRequest } from "./rpc.ts";
+import type { CallName, ErrorData, WorkerCalls, WorkerData, WorkerReply } from "./rpc.ts";
 import type { TrainerSetup } from "./setup.ts";
 import type { StepReport, Trainer } from "./types.ts";
 
@@ -84,7 +84,7 @@ class WorkerTrainer implements Trainer {
         const id = this.#nextId++;
         // The worker answers a call with the output of its name: rpc.ts holds both sides to one table.
         this.#calls.set(id, { ...listeners, resolve: (output) => resolve(output as WorkerCalls[K]["output"]), reject });
-        this.#worker.postMessage({ id, name, input } as WorkerRequest);
+        this.#worker.postMessage({ id, name, input });
       });
     } finally {
       signal?.removeEventListener("abort", stop);
