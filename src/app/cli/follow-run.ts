@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
+import { FedtuneError } from "../../core/index.ts";
 import type { loadApi, RunEvent } from "./api.ts";
 import { say, tell } from "./context.ts";
 import type { Context } from "./context.ts";
@@ -10,6 +11,8 @@ import { writeResult } from "./result-text.ts";
 
 export interface FollowOptions {
   readonly api: Pick<Awaited<ReturnType<typeof loadApi>>, "readRun">;
+  /** What happened before this process took the run up. */
+  readonly earlier?: readonly RunEvent[];
   /** Events of the run as they happen. The signal asks it to stop. */
   readonly start: (signal: AbortSignal) => AsyncIterable<RunEvent> & { readonly folder: string };
   /** The command to try next, printed last. */
@@ -17,10 +20,10 @@ export interface FollowOptions {
 }
 
 /** Follows a run to its end, writes its report and prints the result. Rejects with what the run throws; the run says how to resume. */
-export async function followRun(context: Context, { api, start, next }: FollowOptions): Promise<void> {
-  const folder = await showProgress(context, start);
+export async function followRun(context: Context, { api, earlier = [], start, next }: FollowOptions): Promise<void> {
+  const folder = await showProgress(context, start, earlier);
   const { renderReport } = await import("../report/render.ts");
-  const record = await api.readRun(folder);
+  const record = api.readRun(folder);
   const report = join(folder, "report.html");
   await writeFile(report, renderReport([record]));
   const adapter = join(folder, "adapter");
@@ -36,14 +39,21 @@ export async function followRun(context: Context, { api, start, next }: FollowOp
 }
 
 /** Shows the run's events until it ends and returns its folder. Where it stops early, says how to go on. */
-async function showProgress(context: Context, start: FollowOptions["start"]): Promise<string> {
+async function showProgress(context: Context, start: FollowOptions["start"], earlier: readonly RunEvent[]): Promise<string> {
   using reporter = createReporter(context);
+  reporter.catchUp(earlier);
   const run = start(context.interrupt.cooperate(() => reporter.stopping()));
   try {
     for await (const event of run) reporter.add(event);
   } catch (error) {
     reporter[Symbol.dispose]();
-    if (existsSync(join(run.folder, "experiment.yaml"))) say(context, `Go on with: npx fedtune resume ${shortPath(run.folder)}`);
+    // Stopped before there was anything to resume.
+    if (!existsSync(join(run.folder, "experiment.yaml"))) throw error;
+    const resume = `npx fedtune resume ${shortPath(run.folder)}`;
+    if (error instanceof FedtuneError && error.code === "interrupted") {
+      throw new FedtuneError("interrupted", { where: shortPath(run.folder), expected: "a run to its end", got: "a request to stop", remedy: `Go on with \`${resume}\``, details: { folder: run.folder }, cause: error });
+    }
+    say(context, `What is done is kept. Go on with: ${resume}`);
     throw error;
   }
   return run.folder;

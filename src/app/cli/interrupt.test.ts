@@ -35,3 +35,12 @@ test("one press that arrives twice counts once", () => {
   source.emit("SIGINT");
   expect(log).toEqual([]);
 });
+
+test("a stop can be asked for without a signal, where something can stop by itself", () => {
+  const { log, interrupt } = setUp();
+  expect(interrupt.requestStop()).toBe(false);
+  const signal = interrupt.cooperate(() => log.push("stopping"));
+  expect(interrupt.requestStop()).toBe(true);
+  expect(interrupt.requestStop()).toBe(true);
+  expect([signal.aborted, ...log]).toEqual([true, "stopping"]);
+});

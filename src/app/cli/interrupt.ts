@@ -12,6 +12,8 @@ export interface Interrupt {
    * Later calls return the same AbortSignal.
    */
   readonly cooperate: (onStop?: () => void) => AbortSignal;
+  /** Asks for a stop as the first signal does; false where nothing can stop by itself. */
+  readonly requestStop: () => boolean;
   /** Work to do before the process ends at once: give the cursor back. */
   readonly onExit: (restore: () => void) => void;
 }
@@ -45,6 +47,10 @@ export function listenForSignals(source: SignalSource, { now, exitNow }: { reado
       cooperative = true;
       onStop = callback ?? onStop;
       return controller.signal;
+    },
+    requestStop: () => {
+      if (cooperative && firstAt === undefined) onSignal();
+      return cooperative;
     },
     onExit: (restore) => restores.push(restore),
   };

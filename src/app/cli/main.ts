@@ -6,13 +6,14 @@ import { colorsFor } from "./context.ts";
 import type { Context } from "./context.ts";
 import { describeFailure, describeWrongUse, failureAsJson, failureAsText } from "./failure.ts";
 import { listenForSignals } from "./interrupt.ts";
+import type { Interrupt } from "./interrupt.ts";
 import { createProgram } from "./program.ts";
 import { packagePath } from "./package-root.ts";
 
 /** Runs the command line with `args` (without program and script) and returns the exit code. Never rejects. */
 export async function main(args: readonly string[]): Promise<number> {
-  leaveQuietlyOnClosedPipe();
   const interrupt = listenForSignals(process, { now: Date.now, exitNow: endProcessAtOnce });
+  leaveQuietlyOnClosedPipe(interrupt);
   const context: Context = { stdout: process.stdout, stderr: process.stderr, colors: colorsFor(process.stdout, process.env), json: asksForJson(args), now: Date.now, interrupt };
   try {
     const program = createProgram(context, readVersion());
@@ -58,10 +59,10 @@ function endProcessAtOnce(): void {
   process.kill(process.pid, "SIGINT");
 }
 
-/** `fedtune … | head`: whoever reads has gone, which is no fault. */
-function leaveQuietlyOnClosedPipe(): void {
+/** `fedtune … | head`: whoever reads has gone, which is no fault. A run stops at a step's end and can be resumed. */
+function leaveQuietlyOnClosedPipe(interrupt: Interrupt): void {
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(0);
-    throw error;
+    if (error.code !== "EPIPE") throw error;
+    if (!interrupt.requestStop()) process.exit(0);
   });
 }

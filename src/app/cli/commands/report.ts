@@ -15,8 +15,7 @@ export const report = defineCommand({
   examples: ["fedtune report runs/dolly-1a2b3c", "fedtune report runs/dolly-* --out comparison.html"],
   async run({ args, options }, context) {
     const [{ readRun }, { renderReport }] = await Promise.all([loadApi(), import("../../report/render.ts")]);
-    const runs = [];
-    for (const folder of args) runs.push(await readRun(folder));
+    const runs = args.map((folder) => readRun(folder));
     const out = options.out ?? (args.length === 1 ? join(args[0] ?? ".", "report.html") : "report.html");
     await writeFile(out, renderReport(runs));
     if (runs.length === 1) for (const line of writeResult(runs[0]?.events ?? [], { width: context.stdout.columns ?? 80, colors: context.colors })) say(context, line);

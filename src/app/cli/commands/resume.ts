@@ -11,6 +11,7 @@ export const resume = defineCommand({
   examples: ["fedtune resume runs/dolly-1a2b3c"],
   async run({ args: [folder = ""] }, context) {
     const api = await loadApi();
-    await followRun(context, { api, start: (signal) => api.resume(folder, { signal }), next: (at) => [`Compare runs: npx fedtune report ${at} runs/other`] });
+    const { events } = api.readRun(folder);
+    await followRun(context, { api, earlier: events, start: (signal) => api.resume(folder, { signal }), next: (at) => [`Compare runs: npx fedtune report ${at} runs/other`] });
   },
 });

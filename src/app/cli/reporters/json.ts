@@ -4,6 +4,7 @@ import type { Reporter } from "./reporter.ts";
 
 export function createJsonReporter(stdout: Output): Reporter {
   return {
+    catchUp: () => undefined,
     add: (event) => void stdout.write(`${JSON.stringify(event)}\n`),
     stopping: () => undefined,
     [Symbol.dispose]: () => undefined,

@@ -8,15 +8,20 @@ import { describeEvaluation, describeRate, describeStart, describeTimeLeft, PHAS
 
 export function createPlainReporter(stdout: Output): Reporter {
   let progress = NO_PROGRESS;
-  let stage: string | undefined;
+  const stages = new Set<string>();
   let lastRound: string | undefined;
   const line = (text: string): void => void stdout.write(`${text}\n`);
   return {
+    catchUp: (events) => {
+      for (const event of events) progress = addEvent(progress, event);
+    },
     add: (event) => {
       progress = addEvent(progress, event);
       if (event.type === "progress") {
-        if (event.stage !== stage) line(`${event.stage} …`);
-        stage = event.stage;
+        // "test rows: federated", "test rows: global", …: the kind of work once, not each piece of it.
+        const [kind = event.stage] = event.stage.split(":");
+        if (!stages.has(kind)) line(`${kind} …`);
+        stages.add(kind);
         return;
       }
       const round = event.type === "round-committed" ? describeRound(event) : undefined;
@@ -57,7 +62,7 @@ function describe(event: RunEvent): string | undefined {
       return event.level === "warning" ? `warning: ${event.text}` : event.text;
     case "evaluated":
       return event.split === "validation" && !event.scenario.startsWith("local/")
-        ? `${event.scenario === "global" ? "pooled" : event.scenario} after round ${event.round}: validation perplexity ${describeEvaluation(event)}${event.best && event.scenario !== "base" ? " (best so far)" : ""}`
+        ? `${event.scenario === "base" ? "base" : `${PHASE_NAMES[phaseOf(event.scenario)]} after round ${event.round}`}: validation perplexity ${describeEvaluation(event)}${event.best && event.scenario !== "base" ? " (best so far)" : ""}`
         : undefined;
     case "round-committed":
       return event.failures.length === 0 ? undefined : event.failures.map((f) => `warning: round ${event.round} of ${event.scenario}, client ${f.client} failed: ${f.reason}`).join("\n");

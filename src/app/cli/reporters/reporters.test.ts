@@ -100,3 +100,14 @@ test("the clock on the screen runs while nothing happens, and a stop is said", (
   reporter.stopping();
   expect(screen(writes).join("\n")).toContain("stopping after the running step");
 });
+
+test("a run taken up again shows how far it was, without repeating what was said", () => {
+  const events = exampleRun({ rounds: 4 });
+  const half = events.findIndex((e) => e.type === "round-committed" && e.round === 2) + 1;
+  const { writes, stdout } = capture();
+  const reporter = createPlainReporter(stdout);
+  reporter.catchUp(events.slice(0, half));
+  expect(writes).toEqual([]);
+  for (const event of events.slice(half)) reporter.add(event);
+  expect(writes.join("")).toMatch(/^federated after round 2: [^\n]*\nfederated round 3\/4: /);
+});

@@ -54,6 +54,9 @@ export function createTerminalReporter(stdout: Output, { colors, now, every }: T
   });
 
   return {
+    catchUp: (events) => {
+      for (const event of events) progress = addEvent(progress, event);
+    },
     add: (event) => {
       progress = addEvent(progress, event);
       dirty = true;
