@@ -18,7 +18,7 @@ function frequencies(options: Partial<SamplingOptions>, n = 4000): number[] {
 
 function expectNear(actual: readonly number[], expected: readonly number[]): void {
   // Three standard deviations of a fraction near 0.5 of 4000 draws are 0.024.
-  actual.forEach((x, i) => expect(Math.abs(x - (expected[i] ?? 0)), `id ${i}: ${x}`).toBeLessThan(0.024));
+  actual.forEach((x, i) => expect(Math.abs(x - (expected[i] ?? 0))).toBeLessThan(0.024));
 }
 
 describe("sampling the next token", () => {
