@@ -40,7 +40,7 @@ interface Stage extends Execution {
   readonly evaluate: Evaluator;
   readonly now: () => string;
   readonly append: (event: JournalEvent) => void;
-  state(): RunState;
+  readonly state: () => RunState;
 }
 
 /** Runs to the end from wherever the journal stands. Throws FedtuneError("config") where it belongs to another plan. */
@@ -158,7 +158,7 @@ async function runBundle(bundle: Bundle, stage: Stage): Promise<RunState> {
     clock,
     signal,
   };
-  return runFederations(bundle, stage.state(), coordination);
+  return await runFederations(bundle, stage.state(), coordination);
 }
 
 function finiteOrNull(value: number): number | null {

@@ -42,7 +42,7 @@ const SHORTEST_PACK = 128;
 /** Resolves the automatic choices of a config for this machine, this model and this data. */
 export function resolvePlan(config: ExperimentConfig, { model, data }: { readonly model: PreparedModel; readonly data: PreparedData }): Plan {
   const packTokens = Math.max(longestExample(data), Math.min(SHORTEST_PACK, config.data.max_tokens));
-  const runtime = resolveRuntime(config.runtime, { hiddenSize: model.model.hiddenSize, clients: data.partition.clients.length });
+  const runtime = resolveRuntime(config.runtime, { hiddenSize: model.model.hiddenSize, clients: data.partition.clients.length, stepTokens: config.training.batch_size * meanLength(data) });
   return {
     ...config,
     resolved: {
@@ -56,6 +56,11 @@ export function resolvePlan(config: ExperimentConfig, { model, data }: { readonl
       data_sha256: data.sha256,
     },
   };
+}
+
+/** Tokens of an example, on average. */
+function meanLength({ dataset: { offsets } }: PreparedData): number {
+  return Math.max(1, (offsets.at(-1) ?? 0) / Math.max(1, offsets.length - 1));
 }
 
 function longestExample({ dataset: { offsets } }: PreparedData): number {

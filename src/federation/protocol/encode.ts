@@ -46,7 +46,8 @@ export function decodeMessage(bytes: Uint8Array, where: string, maxBytes: number
   const headerBytes = new DataView(bytes.buffer, bytes.byteOffset).getUint32(4, true);
   if (headerBytes > MAX_HEADER_BYTES || headerBytes > bytes.byteLength - PREFIX_BYTES) throw refuse("a header that fits into its message", `a header length of ${headerBytes} bytes`);
   const header = parseHeader(bytes.subarray(PREFIX_BYTES, PREFIX_BYTES + headerBytes), refuse);
-  const rest = bytes.subarray(PREFIX_BYTES + headerBytes);
+  // A plain view: a Buffer's slice would share its memory where a copy is meant.
+  const rest = new Uint8Array(bytes.buffer, bytes.byteOffset + PREFIX_BYTES + headerBytes, bytes.byteLength - PREFIX_BYTES - headerBytes);
   if (header.kind === "failure") {
     if (rest.byteLength > 0) throw refuse("a failure reply without tensors", `${rest.byteLength} bytes after it`);
     return header;

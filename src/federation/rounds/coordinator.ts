@@ -16,6 +16,7 @@ import type { JournalEvent, Scenario } from "./events.ts";
 import { applyEvent, bestLoss, committedRounds, findEvaluation, meanLoss, type RunState } from "./replay.ts";
 import { sampleClients } from "./sampling.ts";
 import { settleRound, type Settled } from "./settle.ts";
+import { toSharedTensors } from "./shared-tensors.ts";
 import type { RunStore } from "./store.ts";
 
 /** One federation: a scenario and its clients. A baseline is a federation of one client. */
@@ -106,8 +107,7 @@ function progressAt(federation: Federation, round: number, { state, c }: { reado
     if (hash === undefined) c.memory?.delete(client);
     else c.memory?.set(client, c.store.getTensors(hash));
   }
-  // By name, as a stored adapter is read: a resumed run must see the same order as one that went through.
-  const adapter = record === undefined ? inNameOrder(c.initial) : c.store.getTensors(record.adapter);
+  const adapter = toSharedTensors(record === undefined ? c.initial : c.store.getTensors(record.adapter));
   return { federation, adapter, optimizers };
 }
 
@@ -167,7 +167,7 @@ function commit(round: number, before: Progress, settled: Settled, { journal, c,
     const seconds = (now.getTime() - begun.getTime()) / 1000;
     journal.append({ type: "round-committed", at: now.toISOString(), scenario, round, adapter: hash, optimizers, updates, failures, ...(crossTerm !== undefined && { crossTerm }), seconds });
   }
-  return { federation: before.federation, adapter: settled.adapter, optimizers };
+  return { federation: before.federation, adapter: toSharedTensors(settled.adapter), optimizers };
 }
 
 function storeMoments({ updates }: Settled, { memory, store }: Coordination): Record<string, string> {
@@ -203,9 +203,4 @@ async function evaluateIfDue(round: number, progress: readonly Progress[], { jou
 
 function isCommitted(state: RunState, scenario: Scenario, round: number): boolean {
   return committedRounds(state, scenario).length >= round;
-}
-
-/** The same tensors in the order in which a stored adapter is read. */
-function inNameOrder(tensors: NamedTensors<"float32">): NamedTensors<"float32"> {
-  return new Map([...tensors].toSorted(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b))));
 }

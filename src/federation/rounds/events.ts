@@ -9,7 +9,7 @@ const hash = z.string().regex(/^[0-9a-f]{64}$/);
 const time = z.iso.datetime();
 
 /** What is trained: the federation itself, one client alone, or all data pooled at one place. */
-export const scenarioSchema = z.union([z.literal("federated"), z.literal("global"), z.string().regex(/^local\/\d+$/)]);
+export const scenarioSchema = z.union([z.literal("federated"), z.literal("global"), z.templateLiteral(["local/", z.int()]).refine((name) => !name.includes("-"))]);
 export type Scenario = z.infer<typeof scenarioSchema>;
 
 /** Summed loss over labelled tokens; perplexity is exp(nll / labelledTokens). */

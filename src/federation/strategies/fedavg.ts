@@ -4,6 +4,7 @@ import type { Strategy } from "./types.ts";
 
 export const fedavg: Strategy = {
   name: "fedavg",
+  passesNonFiniteOn: true,
   trainable: (_round, _client, names) => names,
   payload: (trained) => trained,
   aggregate: ({ updates }) => weightedMean(updates),

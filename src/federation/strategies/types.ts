@@ -25,6 +25,11 @@ export interface Strategy {
   trainable(round: number, client: number, names: readonly string[]): readonly string[];
   /** What leaves a client: some or all of its trained tensors. Tensors that stay behind keep their value in the next adapter. */
   payload(trained: NamedTensors<"float32">): NamedTensors<"float32">;
+  /**
+   * Whether a NaN or infinity in any update makes the next adapter not finite, as in every weighted sum. Then updates are looked
+   * through only where that happens; otherwise each is before it is used. Default: false.
+   */
+  readonly passesNonFiniteOn?: boolean;
   /** The tensors of the next adapter, for the payload's names. Must not change what it is given. */
   aggregate(input: AggregateInput): NamedTensors<"float32">;
 }
