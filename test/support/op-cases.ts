@@ -97,6 +97,7 @@ export const OP_CASES: { readonly [K in OpName]: readonly OpCase<OpAttributes[K]
     { shows: "a shared first matrix, transposed", inputs: [real(3, 2), real("B", 3, 5)], attributes: { transA: true, transB: false, alpha: 0.3 }, symbols: BTD },
     { shows: "batched, first transposed", inputs: [real("B", 5, 3), real("B", 5, 7)], attributes: { transA: true, transB: false, alpha: 1 }, symbols: BTD },
     { shows: "batched, both transposed", inputs: [real(2, 5, 3), real(2, 7, 5)], attributes: { transA: true, transB: true, alpha: 0.3 } },
+    { shows: "a frozen second matrix", inputs: [real("B", "T", 5), frozen(7, 5)], attributes: { transA: false, transB: true, alpha: 0.3 }, symbols: BTD },
     { shows: "leading axes broadcast both ways", inputs: [real("B", 1, 3, 5), real("T", 7, 5)], attributes: { transA: false, transB: true, alpha: 0.3 }, symbols: BTD },
     { shows: "first of rank 3 transposed, second shared", inputs: [real(2, 5, 3), real(5, 7)], attributes: { transA: true, transB: false, alpha: 1.5 } },
   ],
@@ -166,6 +167,7 @@ export const OP_CASES: { readonly [K in OpName]: readonly OpCase<OpAttributes[K]
   LinearCrossEntropy: [
     { shows: "one piece", inputs: [real(2, 3, 5), real(7, 5), rows([6, 0, 2, 2, 1, 4], 2, 3)], attributes: { chunks: 1, minimumRows: 1 } },
     { shows: "pieces of unequal length", inputs: [real(1, 7, 3), real(5, 3), rows([4, 0, 2, 2, 1, 4, 3], 1, 7)], attributes: { chunks: 3, minimumRows: 1 } },
+    { shows: "a frozen head", inputs: [real(2, 3, 5), frozen(7, 5), rows([6, 0, 2, 2, 1, 4], 2, 3)], attributes: { chunks: 2, minimumRows: 1 } },
     { shows: "empty pieces at the end", inputs: [real("B", "T", 5), real(7, 5), rows([6, 0, 2, 2, 1, 4], "B", "T")], attributes: { chunks: 5, minimumRows: 4 }, symbols: BTD },
   ],
 };

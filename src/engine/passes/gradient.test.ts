@@ -4,7 +4,7 @@ import { sumAll } from "../../../test/support/op-graph.ts";
 import { must } from "../../core/base/errors.ts";
 import { normals, randomKey } from "../../core/base/random.ts";
 import { GraphBuilder } from "../graph/builder.ts";
-import { add, cast, crossEntropy, isFinite, lessOrEqual, matMul, mul, reduceSum, rmsNorm, rotaryEmbedding, scalar, sigmoid, sin, where } from "../graph/operations.ts";
+import { add, cast, crossEntropy, isFinite, lessOrEqual, matMul, mul, reduceMax, reduceSum, rmsNorm, rotaryEmbedding, scalar, sigmoid, sin, where } from "../graph/operations.ts";
 import type { Value } from "../graph/value.ts";
 import type { Graph } from "../graph/types.ts";
 import { evaluateReference } from "../runtime/reference.ts";
@@ -61,6 +61,14 @@ describe("the gradient of a graph", () => {
     builder.output("d", must(dMiddle, "d"));
     const feeds = { x: draw("x", [5]) };
     expect(relativeError(evaluate(builder.finish(), feeds, "d"), feeds.x.data.map((v) => 2 * Math.sin(v)))).toBeLessThan(1e-12);
+  });
+
+  test("does not ask what made a parameter, even where that has no gradient", () => {
+    const builder = new GraphBuilder();
+    const largest = reduceMax(builder.input("x", "float32", [5]), [0]);
+    builder.output("d", must(slopes(builder, mul(largest, largest), [largest])[0], "d"));
+    const feeds = { x: draw("x", [5]) };
+    expect(relativeError(evaluate(builder.finish(), feeds, "d"), [2 * Math.max(...feeds.x.data)])).toBeLessThan(1e-12);
   });
 
   test("may be taken again, for second derivatives", () => {

@@ -11,7 +11,7 @@ import { sha256 } from "../../core/base/hash.ts";
 import { bytesOf, tensor, type Tensor } from "../../core/base/tensor.ts";
 import { writeSafetensors } from "../../core/formats/safetensors-writer.ts";
 import { GraphBuilder } from "../graph/builder.ts";
-import { add, gatherRows, linearCrossEntropy, matMul, mul, rmsNorm, sin, softmax } from "../graph/operations.ts";
+import { add, gatherRows, linearCrossEntropy, matMul, mul, rmsNorm, scatterRows, sin, softmax } from "../graph/operations.ts";
 import type { Graph } from "../graph/types.ts";
 import { gradient } from "../passes/gradient.ts";
 import { openSession } from "./onnx-session.ts";
@@ -141,6 +141,20 @@ describe("repeated runs", () => {
         const results = await session.run(feeds);
         seen.add(sha256(...Object.values(results).map((t) => bytesOf(t.data))));
       }
+    }
+    expect(seen.size).toBe(1);
+  });
+
+  test("add many rows into few with the same bytes on two threads as on one", async () => {
+    const [rows, width] = [40_000, 64];
+    const builder = new GraphBuilder();
+    builder.output("y", scatterRows(builder.input("x", "float32", [1, "L", width]), builder.input("rows", "int32", [1, "L"]), 5));
+    const graph = builder.finish();
+    const feeds = { x: tensor("float32", [1, rows, width], Float32Array.from({ length: rows * width }, (_, i) => ((i * 7919) % 1009) / 1009)), rows: drawRows([1, rows], 3) };
+    const seen = new Set<string>();
+    for (const threads of [1, 2]) {
+      using session = await openSession(graph, { threads });
+      for (let i = 0; i < 15; i++) seen.add(sha256(bytesOf(must((await session.run(feeds))["y"], "y").data)));
     }
     expect(seen.size).toBe(1);
   });
