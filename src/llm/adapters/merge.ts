@@ -28,7 +28,7 @@ export function exportMerged(options: { readonly modelFolder: string; readonly o
   const { modelFolder, out } = options;
   const checkpoint = openCheckpoint(modelFolder);
   if (resolve(out) === resolve(modelFolder)) throw new FedtuneError("config", { where: "export", expected: "a folder other than the model's own", got: out, remedy: "Give another --out" });
-  if (adapter.adaptsHead && !checkpoint.has(`${model.head.path}.weight`)) {
+  if (adapter.adaptsHead && model.head.tensor !== `${model.head.path}.weight`) {
     throw new FedtuneError("model", { where: model.head.path, expected: "an output embedding of its own", got: "one tied to the input embedding", remedy: "Export the adapter in PEFT's format instead" });
   }
   ensureWritableFolder(out);

@@ -32,7 +32,7 @@ export function parseConfig<T extends z.ZodType>(schema: T, config: Readonly<Rec
   const field = issue?.path.join(".") ?? "";
   throw new FedtuneError("model", {
     where: `${where}: ${field}`,
-    expected: issue?.message.replace(/^Invalid input: expected /, "") ?? "another value",
+    expected: issue?.message.replace(/^.*?expected /, "").replace(/, received .*$/, "") ?? "another value",
     got: JSON.stringify(config[String(issue?.path[0])]) ?? "nothing",
     remedy: "This model cannot be run as its config says",
   });

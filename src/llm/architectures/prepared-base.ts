@@ -44,12 +44,13 @@ export async function hashCheckpoint(checkpoint: Checkpoint): Promise<string> {
 
 /** Throws FedtuneError("model") where a tensor is missing or its shape contradicts config.json. */
 export function checkShapes(checkpoint: Checkpoint, model: ArchitectureModel): void {
+  const wanted = new Set(model.tensors.flatMap(({ parts }) => parts.map(({ name }) => name)));
   for (const { parts, shape } of model.tensors) {
     for (const { name, rows } of parts) {
       if (!checkpoint.has(name)) {
         throw new FedtuneError("model", {
           where: checkpoint.folder, expected: `a tensor ${name}, as config.json asks for`, got: "none of that name",
-          remedy: didYouMean(name, checkpoint.names) || "The weights are of another model, or incomplete",
+          remedy: didYouMean(name, checkpoint.names.filter((other) => !wanted.has(other))) || "The weights are of another model, or incomplete",
         });
       }
       const expected = shape.with(0, rows);
