@@ -28,7 +28,8 @@ describe("a session", () => {
     using session = await openSession(twoInputs(), { threads: 1 });
     const x = drawTensor("x", [2, 3]);
     const refused = (y: Tensor | undefined, message: string) => expect(session.run(y === undefined ? { x } : { x, y })).rejects.toThrow(message);
-    await refused(undefined, "feed y is missing");
+    await refused(undefined, "session: input y: expected float32[T, 3], got nothing");
+    await refused(drawTensor("y", [1, 3]), "dimension T: expected 2, as input x has it, got 1 in input y");
     await refused(drawRows([2, 3], 5), "session: input y: expected float32[T, 3], got int32[2, 3]");
     await refused(drawTensor("y", [3]), "session: input y: expected float32[T, 3], got float32[3]");
     await refused(drawTensor("y", [2, 5]), "session: input y: expected float32[T, 3], got float32[2, 5]");

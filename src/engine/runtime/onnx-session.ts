@@ -4,6 +4,7 @@ import { FedtuneError, must } from "../../core/base/errors.ts";
 import { trackResource } from "../../core/base/disposal.ts";
 import type { ArrayOf, DType, Tensor } from "../../core/base/tensor.ts";
 import { formatShape } from "../../core/base/tensor.ts";
+import type { Dim } from "../graph/dims.ts";
 import { encodeOnnx } from "../graph/onnx/encode.ts";
 import { hashGraph } from "../graph/print.ts";
 import type { Graph } from "../graph/types.ts";
@@ -37,6 +38,7 @@ class OnnxSession implements Session {
   readonly #session: InferenceSession;
   readonly #graph: Graph;
   readonly #released = trackResource("session");
+  #disposed = false;
 
   constructor(session: InferenceSession, graph: Graph) {
     this.#session = session;
@@ -45,12 +47,23 @@ class OnnxSession implements Session {
 
   async run(feeds: Readonly<Record<string, Tensor>>): Promise<Readonly<Record<string, Tensor>>> {
     const ortFeeds: Record<string, OrtTensor> = {};
+    const bindings = new Map<Dim, { readonly value: number; readonly input: string }>();
     for (const { name, id } of this.#graph.inputs) {
-      const fed = must(feeds[name], `feed ${name}`);
       const type = must(this.#graph.values[id], name);
-      if (fed.dtype !== type.dtype || fed.shape.length !== type.shape.length || type.shape.some((d, i) => typeof d === "number" && d !== fed.shape[i])) {
-        throw new Error(`session: input ${name}: expected ${type.dtype}${formatShape(type.shape)}, got ${fed.dtype}${formatShape(fed.shape)}`);
+      const fed = feeds[name];
+      const fits = fed !== undefined && fed.dtype === type.dtype && fed.shape.length === type.shape.length && type.shape.every((d, i) => typeof d === "string" || d === fed.shape[i]);
+      if (!fits) {
+        const got = fed === undefined ? "nothing" : `${fed.dtype}${formatShape(fed.shape)}`;
+        throw new Error(`session: input ${name}: expected ${type.dtype}${formatShape(type.shape)}, got ${got}`);
       }
+      type.shape.forEach((dim, axis) => {
+        const value = fed.shape[axis] ?? 0;
+        const known = bindings.get(dim);
+        if (typeof dim === "string" && known !== undefined && known.value !== value) {
+          throw new Error(`session: dimension ${dim}: expected ${known.value}, as input ${known.input} has it, got ${value} in input ${name}`);
+        }
+        bindings.set(dim, { value, input: name });
+      });
       if (!isFeedable(fed.dtype)) throw new Error(`session: input ${name}: ${fed.dtype} cannot be fed`);
       // The dtype names the array's type; the constructor's overloads cannot see that through a union.
       ortFeeds[name] = new OrtTensor(fed.dtype as "float32", fed.data as Float32Array, fed.shape);
@@ -66,6 +79,8 @@ class OnnxSession implements Session {
   }
 
   [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
     this.#released();
     // Release is synchronous inside; the promise only wraps it.
     void this.#session.release();
