@@ -1,6 +1,5 @@
 /** The training loop: steps of C clients side by side, each step exactly `batch_size` examples a client. */
 import { interrupted, must } from "../../core/base/errors.ts";
-import { randomKey, randomWords } from "../../core/base/random.ts";
 import { elementCount, tensor } from "../../core/base/tensor.ts";
 import type { Tensor } from "../../core/base/tensor.ts";
 import { optimizerState } from "../../engine/passes/optimizers.ts";
@@ -10,8 +9,8 @@ import { microBatches } from "../data/pack.ts";
 import { stackClients } from "../data/stack.ts";
 import type { StackedRows } from "../data/stack.ts";
 import type { EncodedDataset, PackedRows } from "../data/types.ts";
+import { dropoutFeeds } from "./dropout.ts";
 import { flatSize, flatten, unflatten } from "./flat.ts";
-import type { MaskInput } from "./graphs.ts";
 import { learningRate } from "./schedule.ts";
 import type { SessionPool } from "./session-pool.ts";
 import type { TrainerSetup } from "./setup.ts";
@@ -54,39 +53,6 @@ export function batchFeeds(batch: StackedRows): Record<string, Tensor> {
   };
 }
 
-/** Which draw of the dropout's random numbers a pack takes: client, step of its schedule, micro-batch. */
-type MaskCounter = readonly [number, number, number];
-
-/**
- * One site's masks, bool `[C, B · T, width]`: an element is kept where its 16 random bits are at or above p · 2¹⁶. Bits are
- * counted along the client's own rows, so that they do not depend on its neighbours' sizes.
- */
-function dropoutMask(place: { readonly seed: number; readonly site: MaskInput; readonly p: number }, packs: readonly (PackedRows | undefined)[], counters: readonly MaskCounter[], batch: StackedRows): Uint8Array {
-  const { seed, site: { name, width }, p } = place;
-  const key = randomKey(seed, `dropout ${name}`);
-  const threshold = Math.round(p * 0x10000);
-  const mask = new Uint8Array(batch.clients * batch.rows * batch.width * width);
-  packs.forEach((pack, client) => {
-    if (pack === undefined) return;
-    const own = pack.width * width;
-    const words = randomWords(key, must(counters[client], "counter"), Math.ceil((pack.rows * own) / 2));
-    for (let row = 0; row < pack.rows; row++) {
-      const to = (client * batch.rows + row) * batch.width * width;
-      for (let i = 0; i < own; i++) {
-        const bit = row * own + i;
-        mask[to + i] = Number((((words[bit >> 1] ?? 0) >>> ((bit & 1) * 16)) & 0xffff) >= threshold);
-      }
-    }
-  });
-  return mask;
-}
-
-function maskFeeds(context: LoopContext, masks: readonly MaskInput[], packs: readonly (PackedRows | undefined)[], counters: readonly MaskCounter[], batch: StackedRows): Record<string, Tensor> {
-  const { seed, adapter } = context.setup;
-  const shape = [batch.clients, batch.rows * batch.width];
-  return Object.fromEntries(masks.map((site) => [site.name, tensor("bool", [...shape, site.width], dropoutMask({ seed, site, p: adapter.lora_dropout }, packs, counters, batch))]));
-}
-
 /** Sum of each client's labelled losses, in float64. */
 function sumByClient(nll: Tensor, batch: StackedRows, sums: Float64Array): void {
   nll.data.forEach((value: number | bigint, i: number) => {
@@ -103,6 +69,7 @@ interface StepGradient {
 }
 
 async function stepGradient(context: LoopContext, packs: readonly (readonly PackedRows[])[], states: readonly ClientState[], stepInJob: number, parameters: Tensor): Promise<StepGradient> {
+  const { seed, adapter } = context.setup;
   const { session, masks } = await context.sessions.train(states.length);
   const losses = new Float64Array(states.length);
   let gradients: Tensor = tensor("float32", parameters.shape, new Float32Array(elementCount(parameters.shape)));
@@ -112,7 +79,8 @@ async function stepGradient(context: LoopContext, packs: readonly (readonly Pack
     const inPass = packs.map((p) => p[pass]);
     const batch = stackClients(inPass);
     const counters = states.map(({ job }) => [job.client, job.stepsDone + stepInJob, pass] as const);
-    const out = await session.run({ ...batchFeeds(batch), ...maskFeeds(context, masks, inPass, counters, batch), parameters, accumulated: gradients });
+    const dropped = dropoutFeeds({ seed, p: adapter.lora_dropout, masks }, inPass, counters, batch);
+    const out = await session.run({ ...batchFeeds(batch), ...dropped, parameters, accumulated: gradients });
     gradients = must(out["accumulated_out"], "accumulated_out");
     sumByClient(must(out["nll"], "nll"), batch, losses);
   }
