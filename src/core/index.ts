@@ -4,3 +4,4 @@ export type { ErrorCode } from "./base/errors.ts";
 export { randomKey, uniforms } from "./base/random.ts";
 export type { NamedTensors, Tensor } from "./base/tensor.ts";
 export { cacheFolder } from "./store/cache.ts";
+export { ensureWritableFolder, writeFileAtomic } from "./store/files.ts";

@@ -1,8 +1,7 @@
 /** Shows a run while it goes on, and what it left when it is over: the common part of `run`, `resume` and `demo`. */
 import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
-import { FedtuneError } from "../../core/index.ts";
+import { FedtuneError, writeFileAtomic } from "../../core/index.ts";
 import type { loadApi, RunEvent } from "./api.ts";
 import { say, tell } from "./context.ts";
 import type { Context } from "./context.ts";
@@ -25,7 +24,7 @@ export async function followRun(context: Context, { api, earlier = [], start, ne
   const { renderReport } = await import("../report/render.ts");
   const record = api.readRun(folder);
   const report = join(folder, "report.html");
-  await writeFile(report, renderReport([record]));
+  writeFileAtomic(report, renderReport([record]));
   const adapter = join(folder, "adapter");
   say(context);
   for (const line of writeResult(record.events, { width: context.stdout.columns ?? 80, colors: context.colors })) say(context, line);

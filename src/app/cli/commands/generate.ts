@@ -17,9 +17,16 @@ export const generate = defineCommand({
   async run({ options }, context) {
     const api = await loadApi();
     const started = context.now();
-    if (!context.json) context.stdout.write(context.colors.dim(options.prompt));
     const signal = context.interrupt.cooperate();
-    const result = await api.generate({ ...toTextOptions(options), prompt: options.prompt }, { signal, onText: (piece) => void (context.json || context.stdout.write(printable(piece))) });
+    // Nothing is written before the model answers: an error stands alone.
+    let shown = context.json;
+    const show = (piece: string): void => {
+      if (!shown) context.stdout.write(context.colors.dim(printable(options.prompt)));
+      shown = true;
+      if (!context.json) context.stdout.write(printable(piece));
+    };
+    const result = await api.generate({ ...toTextOptions(options), prompt: options.prompt }, { signal, onText: show });
+    show("");
     say(context);
     const seconds = (context.now() - started) / 1000;
     tell(context, { type: "generated", prompt: options.prompt, ...result, seconds });

@@ -1,6 +1,6 @@
 /** `fedtune partition FILE`: shows who would hold which rows, and writes that down as a manifest. */
-import { mkdir, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
+import { ensureWritableFolder, writeFileAtomic } from "../../../core/index.ts";
 import { loadApi } from "../api.ts";
 import { defineCommand, text } from "../command.ts";
 import { say, tell } from "../context.ts";
@@ -23,8 +23,8 @@ export const partition = defineCommand({
     const experiment = api.loadExperiment(file, overrides);
     const { manifest, categories } = await api.partitionExperiment(experiment);
     const out = options.out ?? join(experiment.config.output, `${experiment.config.name}.partition.json`);
-    await mkdir(dirname(out), { recursive: true });
-    await writeFile(out, `${JSON.stringify(manifest)}\n`);
+    ensureWritableFolder(dirname(resolve(out)));
+    writeFileAtomic(out, `${JSON.stringify(manifest)}\n`);
     const clients = manifest.clients.map(({ name, train, validation, test }) => ({ name, train: train.length, validation: validation.length, test: test.length }));
     for (const line of drawPartition({ clients, globalTest: manifest.globalTest.length, categories }, { width: context.stdout.columns ?? 80, colors: context.colors })) say(context, line);
     say(context, `\nManifest: ${shortPath(out)}`);

@@ -1,9 +1,10 @@
 /** `fedtune report RUN…`: writes the HTML report of one run or of several side by side. */
-import { writeFile } from "node:fs/promises";
-import { join, relative } from "node:path";
+import { dirname, join, resolve } from "node:path";
+import { ensureWritableFolder, writeFileAtomic } from "../../../core/index.ts";
 import { loadApi } from "../api.ts";
 import { defineCommand, text } from "../command.ts";
 import { say, tell } from "../context.ts";
+import { shortPath } from "../follow-run.ts";
 import { writeResult } from "../result-text.ts";
 
 export const report = defineCommand({
@@ -17,9 +18,10 @@ export const report = defineCommand({
     const [{ readRun }, { renderReport }] = await Promise.all([loadApi(), import("../../report/render.ts")]);
     const runs = args.map((folder) => readRun(folder));
     const out = options.out ?? (args.length === 1 ? join(args[0] ?? ".", "report.html") : "report.html");
-    await writeFile(out, renderReport(runs));
+    ensureWritableFolder(dirname(resolve(out)));
+    writeFileAtomic(out, renderReport(runs));
     if (runs.length === 1) for (const line of writeResult(runs[0]?.events ?? [], { width: context.stdout.columns ?? 80, colors: context.colors })) say(context, line);
-    say(context, `\nReport: ${relative(".", out)}`);
+    say(context, `\nReport: ${shortPath(out)}`);
     tell(context, { type: "report", report: out, runs: runs.map((r) => r.name) });
   },
 });
