@@ -14,7 +14,7 @@ import { tensor, type NamedTensors } from "../src/core/base/tensor.ts";
 import { tensorBytes } from "../src/federation/protocol/encode.ts";
 import { createGroupWorker } from "../src/federation/rounds/client.ts";
 import { runFederations } from "../src/federation/rounds/coordinator.ts";
-import { EMPTY_RUN } from "../src/federation/rounds/replay.ts";
+import { replay } from "../src/federation/rounds/replay.ts";
 import { fedavg } from "../src/federation/strategies/fedavg.ts";
 import { createInProcessTransport } from "../src/federation/transports/in-process.ts";
 import type { TrainResult } from "../src/llm/training/types.ts";
@@ -62,7 +62,7 @@ try {
   const trainer = { train: async (jobs: readonly { readonly adapter: NamedTensors<"float32">; readonly client: number }[]) => jobs.map(({ adapter, client }) => echo(adapter, client)) };
   const site = { rows: new Map(Array.from({ length: clients }, (_, k) => [k, { examples: new Int32Array(10 + k), tokens: 1000 }])), strategy: fedavg };
   await using transport = createInProcessTransport([createGroupWorker(trainer, site)], 1);
-  await runFederations([{ scenario: "federated", clients: Array.from({ length: clients }, (_, k) => k), fraction: 1, minClients: clients }], EMPTY_RUN, {
+  await runFederations([{ scenario: "federated", clients: Array.from({ length: clients }, (_, k) => k), fraction: 1, minClients: clients }], replay([]), {
     plan: { seed: 1, rounds, localSteps: 0, weighting: "examples" },
     strategy: fedavg,
     pairs,

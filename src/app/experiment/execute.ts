@@ -2,7 +2,7 @@
  * Does a run, or what is left of it: federation, baselines, last figures, samples, adapter. Whatever the journal already holds is
  * not done again. Preparing model and data, and making the run's folder, is left to `run.ts`.
  */
-import { FedtuneError, must } from "../../core/base/errors.ts";
+import { FedtuneError, interrupted, must } from "../../core/base/errors.ts";
 import type { NamedTensors } from "../../core/base/tensor.ts";
 import { tensorBytes } from "../../federation/protocol/encode.ts";
 import { createGroupWorker, type ClientMemory } from "../../federation/rounds/client.ts";
@@ -67,6 +67,7 @@ export async function executeRun(execution: Execution): Promise<void> {
   const judged = [...(plan.baselines.includes("base") ? (["base"] as const) : []), ...bundles.flatMap((bundle) => bundle.map(({ scenario }) => scenario))];
   await evaluateOnTest(judged, state, { ...stage, partition: stage.data.partition, keep: plan.federation.keep, getTensors: (hash) => store.getTensors(hash) });
   await sample(stage);
+  if (signal.aborted) throw interrupted("export");
   finish(stage, earlierMs + clock().getTime() - begun.getTime());
 }
 
@@ -171,6 +172,7 @@ async function sample(stage: Stage): Promise<void> {
   for (const prompt of plan.samples.prompts) {
     for (const scenario of ["base", "federated"] as const) {
       if (stage.state().samples.some((s) => s.scenario === scenario && s.prompt === prompt)) continue;
+      if (stage.signal.aborted) throw interrupted("samples");
       const text = await sampleText(trainers.first, prompt, scenario === "base" ? undefined : store.getTensors(kept.adapter), stage);
       append({ type: "sampled", at: now(), scenario, prompt, text });
     }

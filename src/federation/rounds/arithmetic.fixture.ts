@@ -2,6 +2,7 @@
  * A trainer that does arithmetic, for tests: each client pulls the adapter towards a target of its own, with momentum and a push
  * that depends on client, round and step. Same contract as the real one, without a model.
  */
+import { setImmediate } from "node:timers/promises";
 import { interrupted } from "../../core/base/errors.ts";
 import { normals, randomKey } from "../../core/base/random.ts";
 import { tensor, zeros, type NamedTensors } from "../../core/base/tensor.ts";
@@ -56,15 +57,19 @@ export function createArithmeticTrainer(options: ArithmeticOptions = {}): Traine
     initialAdapter: async () => draw([99, 0, 0]),
     train: async (jobs, { onStep, signal }) => {
       options.onGroup?.(jobs.map(({ client }) => client));
-      await Promise.resolve();
+      await setImmediate();
       if (signal?.aborted === true) throw interrupted("training");
       return jobs.map((job, place) => trainOne(job, place, onStep));
     },
     evaluate: async (jobs, { signal }) => {
+      await setImmediate();
       if (signal?.aborted === true) throw interrupted("evaluation");
       return jobs.map(evaluateOne);
     },
-    generate: async ({ prompts, options: { maxNewTokens } }) => prompts.map((prompt) => prompt.slice(0, maxNewTokens)),
+    generate: async ({ prompts, options: { maxNewTokens } }) => {
+      await setImmediate();
+      return prompts.map((prompt) => prompt.slice(0, maxNewTokens));
+    },
     [Symbol.asyncDispose]: async () => {},
   };
 }

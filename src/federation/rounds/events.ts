@@ -18,7 +18,7 @@ export type LossSum = z.infer<typeof lossSumSchema>;
 
 const clientLossSchema = lossSumSchema.extend({ client: count });
 
-export const clientUpdateSchema = z.object({
+const clientUpdateSchema = z.object({
   client: count,
   /** Weight in the average, before normalisation. */
   weight: z.number(),
@@ -33,7 +33,7 @@ export const clientUpdateSchema = z.object({
   bytesUp: count,
 });
 
-export const clientFailureSchema = z.object({ client: count, code: z.string(), reason: z.string() });
+const clientFailureSchema = z.object({ client: count, code: z.string(), reason: z.string() });
 
 export const journalEventSchema = z.discriminatedUnion("type", [
   z.object({
@@ -112,7 +112,7 @@ export const journalEventSchema = z.discriminatedUnion("type", [
 export type JournalEvent = z.infer<typeof journalEventSchema>;
 
 /** One optimiser step of one client. */
-export const stepTickSchema = z.object({
+const stepTickSchema = z.object({
   type: z.literal("step"),
   at: time,
   scenario: scenarioSchema,
@@ -127,9 +127,9 @@ export const stepTickSchema = z.object({
   tokens: count,
 });
 /** Something said to the reader that changes nothing: what was truncated or dropped, which choice was taken. */
-export const noteTickSchema = z.object({ type: z.literal("note"), at: time, level: z.enum(["info", "warning"]), text: z.string() });
+const noteTickSchema = z.object({ type: z.literal("note"), at: time, level: z.enum(["info", "warning"]), text: z.string() });
 /** How far a long preparation is (tokenising, evaluating): shown, not needed afterwards. */
-export const progressTickSchema = z.object({ type: z.literal("progress"), at: time, stage: z.string(), done: count, total: count });
+const progressTickSchema = z.object({ type: z.literal("progress"), at: time, stage: z.string(), done: count, total: count });
 
 export const tickSchema = z.discriminatedUnion("type", [stepTickSchema, noteTickSchema, progressTickSchema]);
 export type Tick = z.infer<typeof tickSchema>;

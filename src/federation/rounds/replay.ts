@@ -17,7 +17,7 @@ export interface RunState {
 }
 
 /** A run that has not begun. */
-export const EMPTY_RUN: RunState = { started: undefined, finished: undefined, rounds: new Map(), evaluations: [], samples: [] };
+const EMPTY_RUN: RunState = { started: undefined, finished: undefined, rounds: new Map(), evaluations: [], samples: [] };
 
 /** The state after one more event. Throws FedtuneError("data") for a round that does not follow the one before. */
 export function applyEvent(state: RunState, event: JournalEvent): RunState {

@@ -6,7 +6,7 @@ import { fedavg } from "./fedavg.ts";
 import type { Strategy } from "./types.ts";
 
 /** All strategies by the name that a config uses. */
-export const STRATEGIES = { fedavg } satisfies Record<string, Strategy>;
+const STRATEGIES = { fedavg } satisfies Record<string, Strategy>;
 
 const METHODS = ["trainable", "payload", "aggregate"] as const;
 
