@@ -36,7 +36,7 @@ function nextCache(out: Readonly<Record<string, Tensor>>, layers: number): Recor
   );
 }
 
-/** Appends a token to a text and says whether the text ends there; an end token or a stop string is not kept. */
+/** Appends a token and says whether it was: an end token is not. The token that completes a stop string is kept, and ends the text. */
 function accept(text: Text, id: number, { options, tokenizer }: { readonly options: GenerateOptions; readonly tokenizer: Tokenizer }): boolean {
   if (options.stopAtEnd && tokenizer.endIds.includes(id)) return false;
   text.ids.push(id);

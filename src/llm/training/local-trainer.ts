@@ -64,7 +64,7 @@ export async function createLocalTrainer(setup: TrainerSetup, aborted: () => boo
   }
 
   return {
-    initialAdapter: () => Promise.resolve(setup.adapter.init_from === undefined ? initialTensors(adapter, setup.seed) : importPeftTensors(setup.adapter.init_from, adapter)),
+    initialAdapter: async () => (setup.adapter.init_from === undefined ? initialTensors(adapter, setup.seed) : importPeftTensors(setup.adapter.init_from, adapter)),
     train: (jobs, { onStep = () => undefined }) => trainGroup({ setup, data: setup.data, specs, sessions, onStep, aborted }, jobs),
     async evaluate(jobs) {
       const results: EvaluateResult[] = [];

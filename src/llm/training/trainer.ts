@@ -13,6 +13,8 @@ interface Call {
   readonly onToken?: (row: number, token: number) => void;
 }
 
+type CallOptions = { readonly signal?: AbortSignal | undefined } & Pick<Call, "onStep" | "onToken">;
+
 /** A FedtuneError rebuilt from another thread: the sentence is already made. */
 class RemoteError extends FedtuneError {
   constructor(code: ConstructorParameters<typeof FedtuneError>[0], { message, details }: ErrorData) {
@@ -39,6 +41,9 @@ class WorkerTrainer implements Trainer {
   readonly #exited: Promise<void>;
   #nextId = 0;
   #ended = false;
+  /** Settles, never fails, with the call before. */
+  #last: Promise<unknown> = Promise.resolve();
+  #closed: Promise<void> | undefined;
 
   constructor(setup: TrainerSetup) {
     this.#stop = new Int32Array(new SharedArrayBuffer(4));
@@ -74,8 +79,16 @@ class WorkerTrainer implements Trainer {
     else call.resolve(message.kind === "result" ? message.output : undefined);
   }
 
-  async #call<K extends CallName>(name: K, input: WorkerCalls[K]["input"], options: { readonly signal?: AbortSignal | undefined } & Pick<Call, "onStep" | "onToken"> = {}): Promise<WorkerCalls[K]["output"]> {
-    const { signal, ...listeners } = options;
+  /** Calls wait for one another: the worker has one flag to stop by, which belongs to the call that runs. */
+  #call<K extends CallName>(name: K, input: WorkerCalls[K]["input"], options: CallOptions = {}): Promise<WorkerCalls[K]["output"]> {
+    const turn = this.#last.then(() => this.#send(name, input, options));
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #send<K extends CallName>(name: K, input: WorkerCalls[K]["input"], { signal, ...listeners }: CallOptions): Promise<WorkerCalls[K]["output"]> {
+    if (this.#ended) throw new Error("the training worker ended");
+    if (this.#closed !== undefined && name !== "close") throw new FedtuneError("internal", { where: `trainer: ${name}`, expected: "an open trainer", got: "one that was closed" });
     const stop = (): void => void Atomics.store(this.#stop, 0, 1);
     Atomics.store(this.#stop, 0, signal?.aborted === true ? 1 : 0);
     signal?.addEventListener("abort", stop, { once: true });
@@ -96,12 +109,13 @@ class WorkerTrainer implements Trainer {
   evaluate: Trainer["evaluate"] = (jobs, { signal }) => this.#call("evaluate", jobs, { signal });
   generate: Trainer["generate"] = (job, { onToken, signal }) => this.#call("generate", job, { signal, ...(onToken === undefined ? {} : { onToken }) });
 
-  /** Stops the running call after its pass, then lets the worker end by itself: a worker killed inside a session aborts the process. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#released();
+  /**
+   * Stops the running call after its pass, refuses those that wait, then lets the worker end by itself: a worker killed
+   * inside a session aborts the process.
+   */
+  [Symbol.asyncDispose](): Promise<void> {
     Atomics.store(this.#stop, 0, 1);
-    if (!this.#ended) await this.#call("close", undefined, { signal: AbortSignal.abort() }).catch(() => undefined);
-    await this.#exited;
+    return (this.#closed ??= this.#call("close", undefined).then(() => undefined, () => undefined).then(() => this.#exited).then(() => this.#released()));
   }
 }
 

@@ -17,7 +17,7 @@ function describe(error: unknown): ErrorData {
   return { message: error.message, stack: error.stack, code: known ? error.code : undefined, details: known ? (JSON.parse(JSON.stringify(error.details)) as Record<string, unknown>) : {} };
 }
 
-function answer(trainer: Trainer, request: WorkerRequest): Promise<unknown> {
+async function answer(trainer: Trainer, request: WorkerRequest): Promise<unknown> {
   const { id } = request;
   switch (request.name) {
     case "initialAdapter":
@@ -29,7 +29,8 @@ function answer(trainer: Trainer, request: WorkerRequest): Promise<unknown> {
     case "generate":
       return trainer.generate(request.input, { onToken: (row, token) => reply({ kind: "token", id, row, token }) });
     case "close":
-      return Promise.resolve(trainer[Symbol.asyncDispose]()).then(() => port.close());
+      await trainer[Symbol.asyncDispose]();
+      return port.close();
     default:
       return unreachable(request, "worker request");
   }
