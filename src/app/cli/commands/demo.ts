@@ -14,7 +14,7 @@ export const demo = defineCommand({
   async run({ args }, context) {
     const api = await loadApi();
     const experiment = api.loadExperiment(packagePath("assets/demo.yaml"), ["output=runs", ...args]);
-    say(context, "Eight characters of Shakespeare teach a small story model; none hands over a line.");
+    say(context, "Eight characters of Shakespeare teach a story model; none hands over a line.");
     await followRun(context, {
       api,
       start: (signal) => api.run(experiment, { signal }),
