@@ -16,5 +16,5 @@ for await (const event of running) {
   if (event.type === "round-committed") console.log(`round ${event.round}: ${event.updates.map((u) => `client ${u.client} ${u.loss?.toFixed(3)}`).join(", ")}`);
 }
 
-const { clients } = summarise((await readRun(running.folder)).events);
+const { clients } = summarise(readRun(running.folder).events);
 for (const { name, base, federated } of clients) console.log(`${name}: perplexity ${base?.perplexity.toFixed(1)} before, ${federated?.perplexity.toFixed(1)} after`);

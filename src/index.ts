@@ -13,6 +13,7 @@ export { allFields, experimentJsonSchema } from "./app/experiment/json-schema.ts
 export { defineExperiment, loadExperiment } from "./app/experiment/load.ts";
 export { readRun } from "./app/experiment/record.ts";
 export type { RunRecord } from "./app/experiment/record.ts";
+export { openRunStore } from "./app/experiment/run-store.ts";
 export { resume, run } from "./app/experiment/run.ts";
 export type { Run, RunOptions } from "./app/experiment/run.ts";
 export type { Experiment, ExperimentConfig } from "./app/experiment/schema.ts";

@@ -1,5 +1,5 @@
 /** The federation room's public API. */
-export { decodeMessage, encodeMessage } from "./protocol/encode.ts";
+export { decodeMessage, encodeMessage, tensorBytes } from "./protocol/encode.ts";
 export type { FailureReply, Message, Reply, Task, Update } from "./protocol/messages.ts";
 export type { GroupWorker, SendOptions, Transport } from "./protocol/transport.ts";
 export { createGroupWorker } from "./rounds/client.ts";

@@ -1,3 +1,3 @@
 /** Measurements, for the command line. */
+export { benchRound } from "./round.ts";
 export { benchStep } from "./step.ts";
-export type { StepBenchOptions } from "./step.ts";

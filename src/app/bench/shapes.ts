@@ -5,16 +5,24 @@ import { join } from "node:path";
 import { writeRandomModel } from "../../llm/index.ts";
 import { cacheFolder } from "../../core/index.ts";
 
-const llama = (vocab: number, hidden: number, feedForward: number, layers: number, heads: number, keyValueHeads: number) => ({
-  model_type: "llama", vocab_size: vocab, hidden_size: hidden, intermediate_size: feedForward, num_hidden_layers: layers, num_attention_heads: heads,
-  num_key_value_heads: keyValueHeads, max_position_embeddings: 2048, rms_norm_eps: 1e-6, rope_theta: 10000, tie_word_embeddings: true, bos_token_id: 1, eos_token_id: 2,
+interface Sizes {
+  readonly vocab_size: number;
+  readonly hidden_size: number;
+  readonly intermediate_size: number;
+  readonly num_hidden_layers: number;
+  readonly num_attention_heads: number;
+  readonly num_key_value_heads: number;
+}
+
+const llama = (sizes: Sizes) => ({
+  model_type: "llama", ...sizes, max_position_embeddings: 2048, rms_norm_eps: 1e-6, rope_theta: 10000, tie_word_embeddings: true, bos_token_id: 1, eos_token_id: 2,
 });
 
 /** Configs by name. */
 export const SHAPES = {
-  "smollm2-135m": llama(49152, 576, 1536, 30, 9, 3),
-  "smollm2-360m": llama(49152, 960, 2560, 32, 15, 5),
-  "minimind2-small": llama(6400, 512, 1408, 8, 8, 2),
+  "smollm2-135m": llama({ vocab_size: 49152, hidden_size: 576, intermediate_size: 1536, num_hidden_layers: 30, num_attention_heads: 9, num_key_value_heads: 3 }),
+  "smollm2-360m": llama({ vocab_size: 49152, hidden_size: 960, intermediate_size: 2560, num_hidden_layers: 32, num_attention_heads: 15, num_key_value_heads: 5 }),
+  "minimind2-small": llama({ vocab_size: 6400, hidden_size: 512, intermediate_size: 1408, num_hidden_layers: 8, num_attention_heads: 8, num_key_value_heads: 2 }),
 } as const satisfies Record<string, ReturnType<typeof llama>>;
 
 export type ShapeName = keyof typeof SHAPES;

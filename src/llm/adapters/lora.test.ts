@@ -4,10 +4,10 @@ import { TINY_CONFIG } from "../../../test/support/tiny-llama.ts";
 import { must } from "../../core/base/errors.ts";
 import { llama } from "../architectures/llama.ts";
 import { bindAdapter, initialTensors } from "./all.ts";
-import { loraSchema } from "./settings.ts";
+import { adapterSchema } from "./settings.ts";
 
 const { linears } = llama.open(TINY_CONFIG, "test");
-const bind = (settings: Readonly<Record<string, unknown>>) => bindAdapter(loraSchema.parse(settings), linears);
+const bind = (settings: Readonly<Record<string, unknown>>) => bindAdapter(adapterSchema.parse(settings), linears);
 const A = "base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight";
 const B = "base_model.model.model.layers.0.self_attn.k_proj.lora_B.weight";
 

@@ -14,7 +14,7 @@ import type { EvaluateJob } from "../training/types.ts";
 import { openArchitecture } from "../architectures/all.ts";
 import { bindAdapter } from "./all.ts";
 import { exportMerged } from "./merge.ts";
-import { loraSchema } from "./settings.ts";
+import { adapterSchema } from "./settings.ts";
 
 const root = temporaryFolder();
 const data = randomDataset([9, 14, 5], TINY_CONFIG.vocab_size);
@@ -119,7 +119,7 @@ describe("merging is refused", () => {
     const { folder } = await merge("own");
     const before = readFileSync(join(folder, "model.safetensors"));
     const model = await openArchitecture(folder);
-    const adapter = bindAdapter(loraSchema.parse({}), model.linears);
+    const adapter = bindAdapter(adapterSchema.parse({}), model.linears);
     expect(() => exportMerged({ modelFolder: folder, out: `${folder}/.` }, model, adapter, randomAdapter(adapter.parameters))).toThrow(/^export: expected a folder other than the model's own/);
     expect(readFileSync(join(folder, "model.safetensors")).equals(before)).toBe(true);
   });

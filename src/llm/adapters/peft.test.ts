@@ -11,13 +11,13 @@ import { openArchitecture } from "../architectures/all.ts";
 import { llama } from "../architectures/llama.ts";
 import { bindAdapter } from "./all.ts";
 import { exportPeftAdapter, importPeftTensors, readPeftSettings } from "./peft.ts";
-import { loraSchema } from "./settings.ts";
+import { adapterSchema } from "./settings.ts";
 
 const GOLDEN = "../shared/goldens/peft/stories260k.lora/adapter";
 const root = temporaryFolder();
 const folder = join(root, "adapter");
 const { linears } = llama.open(TINY_CONFIG, "test");
-const settings = loraSchema.parse({ r: 3, lora_alpha: 7.5, lora_dropout: 0.1, target_modules: ["q_proj", "down_proj"], rank_pattern: { q_proj: 2 }, alpha_pattern: { down_proj: 4 }, use_rslora: true });
+const settings = adapterSchema.parse({ r: 3, lora_alpha: 7.5, lora_dropout: 0.1, target_modules: ["q_proj", "down_proj"], rank_pattern: { q_proj: 2 }, alpha_pattern: { down_proj: 4 }, use_rslora: true });
 const adapter = bindAdapter(settings, linears);
 const tensors = randomAdapter(adapter.parameters);
 
@@ -101,7 +101,7 @@ describe("importing tensors", () => {
   });
 
   test("refuses another rank and another model's width by name and both shapes", () => {
-    const wider = bindAdapter(loraSchema.parse({ ...settings, rank_pattern: { q_proj: 5 } }), linears);
+    const wider = bindAdapter(adapterSchema.parse({ ...settings, rank_pattern: { q_proj: 5 } }), linears);
     expect(thrown(() => importPeftTensors(folder, wider)).message).toContain(`${first}: expected shape [5, 24], got [2, 24]`);
     const other = bindAdapter(settings, llama.open({ ...TINY_CONFIG, hidden_size: 36, head_dim: 4 }, "test").linears);
     expect(thrown(() => importPeftTensors(folder, other)).message).toContain(`${first}: expected shape [2, 36], got [2, 24]`);
@@ -143,7 +143,7 @@ describe("reading adapter_config.json", () => {
     changeConfig({ peft_version: "0.9.0", inference_mode: false, init_lora_weights: "gaussian", modules_to_save: [], layers_pattern: "layers", auto_mapping: { x: 1 } });
     expect(readPeftSettings(folder)).toEqual(settings);
     writeFileSync(join(folder, "adapter_config.json"), JSON.stringify({ peft_type: "LORA", r: 4, lora_alpha: 8, target_modules: ["q_proj"] }));
-    expect(readPeftSettings(folder)).toEqual(loraSchema.parse({ r: 4, lora_alpha: 8, target_modules: ["q_proj"] }));
+    expect(readPeftSettings(folder)).toEqual(adapterSchema.parse({ r: 4, lora_alpha: 8, target_modules: ["q_proj"] }));
   });
 
   test("refuses a folder without one, and a file that is not JSON", () => {

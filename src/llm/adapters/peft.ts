@@ -10,7 +10,7 @@ import { readSafetensors } from "../../core/formats/safetensors.ts";
 import { writeSafetensors } from "../../core/formats/safetensors-writer.ts";
 import { ensureWritableFolder, writeFileAtomic } from "../../core/store/files.ts";
 import type { BoundAdapter } from "./adapter.ts";
-import { loraSchema } from "./settings.ts";
+import { adapterSchema } from "./settings.ts";
 import type { AdapterSettings } from "./settings.ts";
 
 const CONFIG_FILE = "adapter_config.json";
@@ -39,7 +39,7 @@ const peftConfigSchema = z.looseObject({
 });
 
 /** The settings as PEFT writes them, keys sorted. */
-export function toPeftConfig(settings: AdapterSettings, baseModel: string): Readonly<Record<string, unknown>> {
+function toPeftConfig(settings: AdapterSettings, baseModel: string): Readonly<Record<string, unknown>> {
   const { r, lora_alpha, lora_dropout, target_modules, use_rslora, rank_pattern, alpha_pattern } = settings;
   const config = { ...PEFT_DEFAULTS, alpha_pattern, base_model_name_or_path: baseModel, lora_alpha, lora_dropout, peft_type: "LORA", r, rank_pattern, target_modules, task_type: "CAUSAL_LM", use_rslora };
   return Object.fromEntries(Object.entries(config).sort(([a], [b]) => (a < b ? -1 : 1)));
@@ -79,7 +79,7 @@ export function readPeftSettings(folder: string): AdapterSettings {
     }
   }
   const { r, lora_alpha, lora_dropout, target_modules, use_rslora, rank_pattern, alpha_pattern } = config;
-  return loraSchema.parse({ method: "lora", r, lora_alpha, lora_dropout: Math.min(lora_dropout, 0.99), target_modules, use_rslora, rank_pattern: rank_pattern ?? {}, alpha_pattern: alpha_pattern ?? {} });
+  return adapterSchema.parse({ method: "lora", r, lora_alpha, lora_dropout: Math.min(lora_dropout, 0.99), target_modules, use_rslora, rank_pattern: rank_pattern ?? {}, alpha_pattern: alpha_pattern ?? {} });
 }
 
 function widen(t: Tensor, where: string): Float32Array {

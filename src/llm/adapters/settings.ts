@@ -1,7 +1,8 @@
 /** The part of the config that adapters own, with PEFT's names and meaning. */
 import { z } from "zod";
 
-export const loraSchema = z.strictObject({
+/** All adapter methods; today LoRA. */
+export const adapterSchema = z.strictObject({
   method: z.literal("lora").default("lora").describe("adapter method"),
   r: z.int().positive().default(8).describe("rank"),
   lora_alpha: z.number().positive().default(16).describe("scaling numerator: the update is scaled by lora_alpha / r"),
@@ -15,8 +16,6 @@ export const loraSchema = z.strictObject({
   alpha_pattern: z.record(z.string(), z.number().positive()).default({}).describe("lora_alpha by module name or pattern, where it differs"),
   init_from: z.string().optional().describe("folder of a PEFT adapter to start from"),
 });
-export type LoraSettings = z.infer<typeof loraSchema>;
+export type LoraSettings = z.infer<typeof adapterSchema>;
 
-/** All adapter methods; today LoRA. */
-export const adapterSchema = loraSchema;
 export type AdapterSettings = LoraSettings;

@@ -26,6 +26,7 @@ describe("target_modules", () => {
     expect(paths(".*\\.1\\.self_attn\\.(q|k)_proj")).toEqual(["model.layers.1.self_attn.q_proj", "model.layers.1.self_attn.k_proj"]);
     expect(paths("lm_head|.*0.*o_proj")).toEqual(["model.layers.0.self_attn.o_proj", "lm_head"]);
     expect(() => paths("q_proj")).toThrow("`q_proj`, which matches none");
+    expect(() => paths(".*q_pro")).toThrow("`.*q_pro`, which matches none");
   });
 
   test("a name or pattern that matches nothing is refused with the nearest that would", () => {

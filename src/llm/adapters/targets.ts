@@ -11,7 +11,7 @@ function compile(pattern: string, field: string, whole: (pattern: string) => str
 }
 
 /** Last parts of module paths: `q_proj`, `lm_head`, … */
-export function moduleNames(linears: readonly LinearModule[]): string[] {
+function moduleNames(linears: readonly LinearModule[]): string[] {
   return [...new Set(linears.map((l) => l.path.split(".").at(-1) ?? l.path))];
 }
 

@@ -90,7 +90,7 @@ export async function prepareBase(folder: string, model: ArchitectureModel): Pro
 }
 
 /** Weights of one safetensors file, to be mapped. */
-export function mapSafetensors(path: string): WeightFiles {
+function mapSafetensors(path: string): WeightFiles {
   const { tensors } = readSafetensorsHeader(path);
   return {
     folder: dirname(path),

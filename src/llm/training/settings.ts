@@ -4,7 +4,7 @@ import { z } from "zod";
 const positive = z.number().positive();
 const fraction = z.number().min(0).max(1);
 
-export const optimizerSchema = z.discriminatedUnion("name", [
+const optimizerSchema = z.discriminatedUnion("name", [
   z.strictObject({
     name: z.literal("adamw").describe("AdamW with decoupled weight decay (Loshchilov and Hutter 2019)"),
     betas: z.tuple([fraction, fraction]).default([0.9, 0.999]).describe("decay of the first and second moment"),
@@ -17,7 +17,6 @@ export const optimizerSchema = z.discriminatedUnion("name", [
     weight_decay: z.number().min(0).default(0).describe("L2 penalty added to the gradient"),
   }),
 ]);
-export type OptimizerSettings = z.infer<typeof optimizerSchema>;
 
 export const scheduleSchema = z.strictObject({
   name: z.enum(["constant", "linear", "cosine"]).default("constant").describe("how the learning rate falls after warm-up, counted across rounds"),

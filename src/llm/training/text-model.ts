@@ -3,7 +3,7 @@ import { must } from "../../core/base/errors.ts";
 import type { NamedTensors } from "../../core/base/tensor.ts";
 import { resolveModelFolder } from "../../core/store/hub.ts";
 import { readPeftSettings } from "../adapters/peft.ts";
-import { loraSchema } from "../adapters/settings.ts";
+import { adapterSchema } from "../adapters/settings.ts";
 import { createChatTemplate } from "../text/chat-template.ts";
 import type { ChatMessage } from "../text/chat-template.ts";
 import { createTextStream } from "../text/text-stream.ts";
@@ -73,7 +73,7 @@ async function openText(options: TextOptions, signal: AbortSignal | undefined): 
   const modelFolder = await resolveModelFolder(options.model, { ...(revision === undefined ? {} : { revision }), ...(signal === undefined ? {} : { signal }) });
   const tokenizer = loadTokenizer(modelFolder);
   // Without an adapter the smallest LoRA stands in; its B is 0, so it changes nothing.
-  const settings = adapter === undefined ? loraSchema.parse({ r: 1, target_modules: "all-linear" }) : { ...readPeftSettings(adapter), init_from: adapter };
+  const settings = adapter === undefined ? adapterSchema.parse({ r: 1, target_modules: "all-linear" }) : { ...readPeftSettings(adapter), init_from: adapter };
   const trainer = await createTrainer({
     modelFolder, adapter: settings, training: trainingSchema.parse({}), runtime: resolveRuntime(runtimeSchema.parse({}), { hiddenSize: 0, clients: 1, stepTokens: 1 }),
     data: NO_EXAMPLES, packTokens: 1, seed: options.seed,
