@@ -63,7 +63,9 @@ test("rows of one pack have masks of their own", () => {
 });
 
 test("a client's mask does not depend on its neighbours, larger, smaller or absent", () => {
-  const alone = masksOf([pack(2, 3)], [[7, 1, 0]]);
-  const together = masksOf([pack(0, 1), pack(2, 3), undefined, pack(4)], [[4, 1, 0], [7, 1, 0], [9, 1, 0], [2, 1, 0]]);
-  for (const { name } of MASKS) expect(together[name]?.slice(2, 3)).toEqual(alone[name]);
+  const own = packExamples(data, [2, 3, 4], { width: 45 });
+  const alone = masksOf([own], [[7, 1, 0]]);
+  const together = masksOf([pack(0, 1), own, undefined, pack(4)], [[4, 1, 0], [7, 1, 0], [9, 1, 0], [2, 1, 0]]);
+  expect(own).toMatchObject({ rows: 2, width: 45 });
+  for (const { name } of MASKS) expect(together[name]?.slice(2, 4)).toEqual(alone[name]);
 });
