@@ -6,7 +6,7 @@ import { afterAll } from "vitest";
 import { normals, randomKey, uniforms } from "../../src/core/base/random.ts";
 import { elementCount, tensor, type NamedTensors, type Tensor } from "../../src/core/base/tensor.ts";
 import type { ParameterSpec } from "../../src/llm/adapters/adapter.ts";
-import { loraSchema } from "../../src/llm/adapters/settings.ts";
+import { adapterSchema } from "../../src/llm/adapters/settings.ts";
 import { IGNORED_LABEL, type EncodedDataset } from "../../src/llm/data/types.ts";
 import { createLocalTrainer } from "../../src/llm/training/local-trainer.ts";
 import { trainingSchema } from "../../src/llm/training/settings.ts";
@@ -55,7 +55,7 @@ export interface SetupChanges {
 export function tinySetup(modelFolder: string, data: EncodedDataset, changes: SetupChanges = {}): TrainerSetup {
   return {
     modelFolder, data, packTokens: 24, seed: 17,
-    adapter: loraSchema.parse({ r: 3, lora_alpha: 5, target_modules: "all-linear", ...changes.adapter }),
+    adapter: adapterSchema.parse({ r: 3, lora_alpha: 5, target_modules: "all-linear", ...changes.adapter }),
     training: trainingSchema.parse({ batch_size: 3, learning_rate: 0.01, optimizer: { name: "adamw", weight_decay: 0.1 }, ...changes.training }),
     runtime: { device: "cpu", threads: 1, clientsSideBySide: changes.clientsSideBySide ?? 1, tokensPerMicroBatch: changes.tokensPerMicroBatch ?? 1000 },
   };

@@ -9,7 +9,7 @@ import { elementCount, tensor, type Tensor } from "../../core/base/tensor.ts";
 import type { ReferenceTensor } from "../../engine/graph/ops/record.ts";
 import { evaluateReference, toReference } from "../../engine/runtime/reference.ts";
 import { bindAdapter } from "../adapters/all.ts";
-import { loraSchema } from "../adapters/settings.ts";
+import { adapterSchema } from "../adapters/settings.ts";
 import { llama } from "../architectures/llama.ts";
 import { packExamples } from "../data/pack.ts";
 import { stackClients } from "../data/stack.ts";
@@ -84,10 +84,11 @@ describe("the gradient of a whole model in float64 is that of central difference
   ])("%s", (_, changes, target_modules, lora_dropout) => {
     const config = { ...TINIEST, ...changes };
     const model = llama.open(config, "test");
-    const adapter = bindAdapter(loraSchema.parse({ r: 2, lora_alpha: 3, target_modules, lora_dropout }), model.linears);
+    const adapter = bindAdapter(adapterSchema.parse({ r: 2, lora_alpha: 3, target_modules, lora_dropout }), model.linears);
     const specs = adapter.parameters;
     const options = { clients: 1, maxLabelledRows: 24, dropout: lora_dropout > 0 } as const;
     const { graph, masks } = trainGraph({ model, adapter }, options);
+    expect(masks.map(({ width }) => width)).toEqual(lora_dropout > 0 ? [8, 7] : []);
     const batch = stackClients([packExamples(randomDataset([5, 4, 3], config.vocab_size), [0, 1, 2], { width: 9 })]);
     const parameters = toReference(flatOf(specs));
     const weights = Float32Array.from(batch.weights, (w, i) => w * (0.5 + i / 3));
@@ -115,7 +116,7 @@ describe("the gradient of a whole model in float64 is that of central difference
 
 test("the loss graph gives the losses of the training graph", () => {
   const model = llama.open(TINIEST, "test");
-  const adapter = bindAdapter(loraSchema.parse({ r: 2, target_modules: ["q_proj", "up_proj"] }), model.linears);
+  const adapter = bindAdapter(adapterSchema.parse({ r: 2, target_modules: ["q_proj", "up_proj"] }), model.linears);
   const batch = stackClients([packExamples(randomDataset([5, 4], TINIEST.vocab_size), [0, 1], { width: 9 })]);
   const flat = toReference(flatOf(adapter.parameters));
   const feeds = new Map<string, ReferenceTensor>([...referenceWeights(TINIEST), ...Object.entries(batchFeeds(batch)).map(([name, t]): [string, ReferenceTensor] => [name, toReference(t)]), ["parameters", flat], ["accumulated", flat]]);

@@ -78,7 +78,12 @@ async function openText(options: TextOptions, signal: AbortSignal | undefined): 
     modelFolder, adapter: settings, training: trainingSchema.parse({}), runtime: resolveRuntime(runtimeSchema.parse({}), { hiddenSize: 0, clients: 1, stepTokens: 1 }),
     data: NO_EXAMPLES, packTokens: 1, seed: options.seed,
   });
-  return { trainer, tokenizer, adapter: adapter === undefined ? undefined : await trainer.initialAdapter() };
+  try {
+    return { trainer, tokenizer, adapter: adapter === undefined ? undefined : await trainer.initialAdapter() };
+  } catch (error) {
+    await trainer[Symbol.asyncDispose]();
+    throw error;
+  }
 }
 
 async function writeText({ trainer, tokenizer, adapter }: OpenedText, prompt: Int32Array, options: TextOptions, { onText, signal }: TextListener): Promise<GeneratedText> {
