@@ -82,6 +82,7 @@ describe("a run", () => {
     await follow(one);
     const two = run(experiment("workers", ["runtime.workers=2"]), options({ sensitiveToGrouping: true }));
     await follow(two);
+    expect(two.folder).toBe(`${one.folder}-2`);
     expect(adapterHash(two.folder)).toBe(adapterHash(one.folder));
   });
 
@@ -125,7 +126,12 @@ describe("a run that is resumed", () => {
     expect(existsSync(join(stopped.folder, "adapter"))).toBe(false);
     await follow(resume(stopped.folder, options({ sensitiveToGrouping: true })));
     expect(adapterHash(stopped.folder)).toBe(adapterHash(undisturbed.folder));
-    expect(summarise(readRun(stopped.folder).events)).toEqual(summarise(whole));
+    const { events } = readRun(stopped.folder);
+    expect(summarise(events)).toEqual(summarise(whole));
+    const without = (all: readonly RunEvent[], ...types: string[]): string[] => transitions(all).filter((type) => !types.includes(type));
+    // A round may begin twice; everything else is there once.
+    expect(without(events, "round-started", "run-resumed")).toEqual(without(whole, "round-started"));
+    expect(events.filter(({ type }) => type === "step")).toHaveLength(whole.filter(({ type }) => type === "step").length);
   });
 
   it("before its journal has a line begins", async () => {

@@ -27,8 +27,11 @@ export function target(client: number): NamedTensors<"float32"> {
 export interface ArithmeticOptions {
   /** Clients that fail, by round. */
   readonly failing?: (client: number, round: number) => boolean;
+  /** Clients that return NaN, by round, as if they had trained. */
+  readonly broken?: (client: number, round: number) => boolean;
   /** Told of each call of `train`: the clients of a group. */
   readonly onGroup?: (clients: readonly number[]) => void;
+  readonly onJob?: (job: TrainJob) => void;
   /** Adds a little that depends on a client's place in its group, as a real device may. */
   readonly sensitiveToGrouping?: boolean;
 }
@@ -36,6 +39,7 @@ export interface ArithmeticOptions {
 export function createArithmeticTrainer(options: ArithmeticOptions = {}): Trainer {
   const trainOne = (job: TrainJob, place: number, onStep?: (report: StepReport) => void): TrainResult => {
     if (options.failing?.(job.client, job.round) === true) return { ok: false, code: "internal", reason: `client ${job.client} was told to fail` };
+    options.onJob?.(job);
     let { adapter } = job;
     let moments = job.optimizer ?? combine(adapter, adapter, () => 0);
     let sum = 0;
@@ -47,6 +51,7 @@ export function createArithmeticTrainer(options: ArithmeticOptions = {}): Traine
       sum += loss;
       onStep?.({ client: job.client, round: job.round, step: step + 1, loss, learningRate: 0.05, gradientNorm: Math.sqrt(loss), skipped: false, examples: 2, tokens: 7 });
     }
+    if (options.broken?.(job.client, job.round) === true) adapter = combine(adapter, adapter, () => NaN);
     return { ok: true, adapter, optimizer: moments, steps: job.steps, skippedSteps: 0, examples: 2 * job.steps, tokens: 7 * job.steps, loss: sum / job.steps };
   };
   const evaluateOne = ({ adapter, examples }: EvaluateJob): EvaluateResult => {

@@ -7,10 +7,13 @@ import { afterAll, describe, expect, it } from "vitest";
 import { openRunStore } from "../../app/experiment/run-store.ts";
 import { FedtuneError } from "../../core/base/errors.ts";
 import type { NamedTensors } from "../../core/base/tensor.ts";
+import { fedavg } from "../strategies/fedavg.ts";
+import type { Strategy } from "../strategies/types.ts";
+import type { TrainJob } from "../../llm/training/types.ts";
 import type { Federation } from "./coordinator.ts";
 import type { JournalEvent } from "./events.ts";
 import { committedRounds, keptRound, replay, type RunState } from "./replay.ts";
-import { ALONE, FEDERATED, memoryStore, runToy, type ToyOptions } from "./toy.fixture.ts";
+import { ALONE, FEDERATED, fingerprint, memoryStore, runToy, type ToyOptions } from "./toy.fixture.ts";
 
 async function runInMemory(federations: readonly Federation[], options: ToyOptions = {}): Promise<{ state: RunState; events: JournalEvent[] }> {
   const events: JournalEvent[] = [];
@@ -76,6 +79,21 @@ describe("rounds", () => {
     expect(second?.optimizers["2"]).toBe(committedRounds(state, "federated")[0]?.optimizers["2"]);
   });
 
+  it("take back what a client remembers of a round whose update was refused", async () => {
+    const jobs: TrainJob[] = [];
+    const { state } = await runInMemory([{ ...FEDERATED, fraction: 1 }], { carry: true, broken: (client, round) => client === 2 && round === 2, onJob: (job) => jobs.push(job) });
+    expect(committedRounds(state, "federated")[1]?.failures).toEqual([{ client: 2, code: "federation", reason: expect.stringMatching(/federated, round 2, client 2: expected .* finite numbers/) }]);
+    const moments = (round: number): string => fingerprint(jobs.find((job) => job.client === 2 && job.round === round)?.optimizer ?? new Map());
+    expect(moments(3)).toBe(moments(2));
+    expect(committedRounds(state, "federated")[1]?.optimizers["2"]).toBe(moments(2));
+  });
+
+  it("count the schedule's steps across rounds", async () => {
+    const jobs: TrainJob[] = [];
+    await runInMemory([FEDERATED], { onJob: (job) => jobs.push(job) });
+    expect(new Set(jobs.map(({ round, steps, stepsDone, totalSteps }) => [round, steps, stepsDone, totalSteps].join()))).toEqual(new Set(["1,4,0,12", "2,4,4,12", "3,4,8,12"]));
+  });
+
   it("stop where fewer clients answer than the plan needs, naming round and reason", async () => {
     const running = runInMemory([FEDERATED], { failing: (client, round) => client > 0 && round === 3 });
     await expect(running).rejects.toThrow(/federated, round 3: expected at least 2 updates, got \d and \d failures \(client \d: client \d was told to fail\)/);
@@ -96,6 +114,11 @@ describe("rounds", () => {
     expect(lowest).toBeLessThan(8);
     expect(keptRound(state, "federated", "best")?.round).toBe(lowest);
     expect(keptRound(state, "federated", "last")?.round).toBe(8);
+  });
+
+  it("refuse a strategy that would train a part of the adapter, rather than train the whole", async () => {
+    const strategy: Strategy = { ...fedavg, name: "only-b", trainable: (_round, _client, names) => names.filter((name) => name.includes("lora_B")) };
+    await expect(runInMemory([FEDERATED], { coordination: { strategy } })).rejects.toThrow(/strategy only-b, round 1, client \d: expected all of the adapter's tensors to be trainable, got 1 of 2, without q.lora_A.weight/);
   });
 
   it("stop cooperatively between rounds", async () => {

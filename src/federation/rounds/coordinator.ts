@@ -117,6 +117,7 @@ async function runRound(round: number, progress: readonly Progress[], { journal,
     const { scenario, clients, fraction, minClients } = p.federation;
     const chosen = sampleClients(clients, { seed: c.plan.seed, round, fraction, atLeast: Math.min(minClients, clients.length) });
     if (!isCommitted(journal.state, scenario, round)) journal.append({ type: "round-started", at: journal.now(), scenario, round, clients: [...chosen] });
+    requireAllTrainable(round, chosen, { names: [...p.adapter.keys()], strategy: c.strategy });
     return { progress: p, clients: chosen };
   });
   const remembered = new Map(c.memory);
@@ -129,6 +130,21 @@ async function runRound(round: number, progress: readonly Progress[], { journal,
     for (const { client } of settled.failures) restoreMemory(c.memory, client, remembered);
     return commit(round, before, settled, { journal, c, begun });
   });
+}
+
+/** Trainers learn every tensor of the adapter; a strategy that wants less must not be run as if it had been obeyed. */
+function requireAllTrainable(round: number, clients: readonly number[], { names, strategy }: { readonly names: readonly string[]; readonly strategy: Strategy }): void {
+  for (const client of clients) {
+    const wanted = new Set(strategy.trainable(round, client, names));
+    const left = names.find((name) => !wanted.has(name));
+    if (left === undefined) continue;
+    throw new FedtuneError("config", {
+      where: `strategy ${strategy.name}, round ${round}, client ${client}`,
+      expected: "all of the adapter's tensors to be trainable",
+      got: `${wanted.size} of ${names.length}, without ${left}`,
+      remedy: "Training a part of the adapter is not supported yet",
+    });
+  }
 }
 
 function taskFor(client: number, round: number, { adapter, plan }: { readonly adapter: NamedTensors<"float32">; readonly plan: RoundsPlan }): Task {

@@ -16,5 +16,6 @@ export function weightedMean(updates: readonly UpdateHandle[]): NamedTensors<"fl
 }
 
 function addScaled(sum: Float64Array, values: Float32Array, share: number): void {
-  for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] ?? 0) + share * (values[i] ?? 0);
+  // Both have the same length (checked with the update), so no element is missing; `?? 0` here would halve the speed.
+  for (let i = 0; i < sum.length; i++) (sum[i] as number) += share * (values[i] as number);
 }
