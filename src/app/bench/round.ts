@@ -38,7 +38,7 @@ const idle: Pick<Trainer, "train"> = {
   train: (jobs) =>
     Promise.resolve(
       jobs.map(({ adapter, client }) => {
-        const trained = structuredClone(new Map([...adapter].map(([name, t]) => [name, { ...t, data: t.data.slice() }])));
+        const trained = new Map([...adapter].map(([name, t]) => [name, { ...t, data: t.data.slice() }]));
         for (const { data } of trained.values()) data[client] = (data[client] ?? 0) + 1e-3;
         return { ok: true as const, adapter: trained, optimizer: new Map(), steps: 0, skippedSteps: 0, examples: 0, tokens: 0, loss: 0 };
       }),
