@@ -25,7 +25,8 @@ async function start() {
 function handOver() {
   const node = findNode();
   if (node === undefined) {
-    console.error(`fedtune: expected Node ${NEEDED} or newer, got ${process.versions.node}. Run \`npm install\` in ${root}: it brings Node ${NEEDED} through the npm package \`node\`.`);
+    const remedy = root.split(sep).includes("node_modules") ? `Run \`npm install node@${NEEDED}\` in your project, or use a newer Node.` : `Run \`npm install\` in ${root}: it brings Node ${NEEDED} through the npm package \`node\`.`;
+    console.error(`fedtune: expected Node ${NEEDED} or newer, got ${process.versions.node}. ${remedy}`);
     process.exit(2);
   }
   const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {

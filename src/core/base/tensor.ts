@@ -68,7 +68,7 @@ export function viewBytes<D extends DType>(dtype: D, bytes: Uint8Array): ArrayOf
   if (bytes.byteLength % size !== 0) {
     throw new FedtuneError("data", { where: "tensor bytes", expected: `a multiple of ${size} bytes for ${dtype}`, got: `${bytes.byteLength} bytes` });
   }
-  const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
+  const aligned = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes);
   return new CONSTRUCTORS[dtype](aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / size) as ArrayOf[D];
 }
 

@@ -16,6 +16,8 @@ export interface BoundAdapter {
   readonly parameters: readonly ParameterSpec[];
   /** Tensors whose product is what the model sees: what strategies need to know of an adapter. */
   readonly factorPairs: readonly FactorPair[];
+  /** Weights of the base that PEFT saves along with the adapter (those of an adapted embedding); they are not trained. */
+  readonly baseCopies: readonly { readonly name: string; readonly shape: readonly number[] }[];
   /** Whether the output embedding is adapted, so that logits cannot be skipped. */
   readonly adaptsHead: boolean;
   /**

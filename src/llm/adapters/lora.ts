@@ -37,6 +37,7 @@ export function bindLora(settings: LoraSettings, linears: readonly LinearModule[
       { name: b, shape: [linear.outFeatures, r], start: { kind: "zeros" } },
     ]),
     factorPairs: list.map(({ a, b, scaling }) => ({ a, b, scaling })),
+    baseCopies: list.filter((m) => m.linear.isHead).map(({ linear }) => ({ name: `${PREFIX}${linear.path}.base_layer.weight`, shape: [linear.outFeatures, linear.inFeatures] })),
     adaptsHead: list.some((m) => m.linear.isHead),
     apply({ path, input, output }, parameters, dropoutMask) {
       const module = modules.get(path);

@@ -95,8 +95,9 @@ export function importPeftTensors(folder: string, adapter: BoundAdapter): NamedT
   const path = join(folder, TENSORS_FILE);
   const { tensors } = readSafetensors(path);
   const remedy = "The adapter belongs to another model or other settings";
-  for (const name of tensors.keys()) {
-    if (!adapter.parameters.some((p) => p.name === name)) throw new FedtuneError("model", { where: path, expected: "only tensors that the adapter's settings and this model call for", got: `a surplus tensor ${name}`, remedy });
+  const known = [...adapter.parameters, ...adapter.baseCopies];
+  for (const [name, { shape }] of tensors) {
+    if (!known.some((p) => p.name === name && (!adapter.baseCopies.includes(p) || sameShape(p.shape, shape)))) throw new FedtuneError("model", { where: path, expected: "only tensors that the adapter's settings and this model call for", got: `a surplus tensor ${name}`, remedy });
   }
   return new Map(
     adapter.parameters.map(({ name, shape }): [string, Tensor<"float32">] => {

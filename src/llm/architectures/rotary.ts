@@ -19,6 +19,7 @@ export const rotaryFields = {
   rope_theta: positive.optional(),
   rope_scaling: z.looseObject({}).nullish(),
   rope_parameters: z.looseObject({}).nullish(),
+  partial_rotary_factor: z.literal(1).nullish(),
 };
 export type RotaryFields = z.infer<z.ZodObject<typeof rotaryFields>>;
 
@@ -33,6 +34,7 @@ export function inverseFrequencies(config: RotaryFields, headWidth: number, wher
   const asked = settings["rope_type"] ?? settings["type"] ?? "default";
   const type = typeof asked === "string" ? asked : JSON.stringify(asked);
   const field = config.rope_parameters == null ? "rope_scaling" : "rope_parameters";
+  if ((settings["partial_rotary_factor"] ?? 1) !== 1) throw new FedtuneError("model", { where: `${where}: partial_rotary_factor`, expected: "1", got: JSON.stringify(settings["partial_rotary_factor"]) });
   const scaling = scalings.safeParse({ ...settings, rope_type: type });
   if (!theta.success) throw new FedtuneError("model", { where: `${where}: rope_theta`, expected: "a positive number", got: JSON.stringify(settings["rope_theta"] ?? config.rope_theta) });
   if (!scaling.success) {

@@ -6,6 +6,7 @@ import { readPeftSettings } from "../adapters/peft.ts";
 import { adapterSchema } from "../adapters/settings.ts";
 import { createChatTemplate } from "../text/chat-template.ts";
 import type { ChatMessage } from "../text/chat-template.ts";
+import { createStopFilter } from "../text/stop-filter.ts";
 import { createTextStream } from "../text/text-stream.ts";
 import { loadTokenizer } from "../text/tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -46,7 +47,7 @@ export interface TextListener {
 }
 
 export interface GeneratedText {
-  /** What was written, without the prompt. */
+  /** What was written, without the prompt and without the stop string that ended it. */
   readonly text: string;
   readonly promptTokens: number;
   readonly newTokens: number;
@@ -90,14 +91,16 @@ async function writeText({ trainer, tokenizer, adapter }: OpenedText, prompt: In
   const stream = createTextStream(tokenizer, { prompt, skipSpecialTokens: true });
   const { maxNewTokens, temperature, topK, topP, stop, seed } = options;
   const sampling: SamplingSettings = { maxNewTokens, temperature, topK, topP, stop, seed, stopAtEnd: true };
+  const filter = createStopFilter(stop);
   let text = "";
   const show = (piece: string): void => {
     text += piece;
     if (piece !== "") onText?.(piece);
   };
-  const onToken = (_row: number, id: number): void => show(stream.push(id));
+  const onToken = (_row: number, id: number): void => show(filter.push(stream.push(id)));
   const [ids] = await trainer.generate({ prompts: [prompt], options: sampling, ...(adapter === undefined ? {} : { adapter }) }, { onToken, ...(signal === undefined ? {} : { signal }) });
-  show(stream.finish());
+  show(filter.push(stream.finish()));
+  show(filter.finish());
   return { text, promptTokens: prompt.length, newTokens: must(ids, "generated ids").length };
 }
 
