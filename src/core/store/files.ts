@@ -1,5 +1,5 @@
 /** Files that are either whole or not there, and folders that can be written. What they hold is left to others. */
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { threadId } from "node:worker_threads";
 import { fileError, fileErrorCode, withFileErrors } from "../base/file-errors.ts";
@@ -60,14 +60,29 @@ export function writeFileAtomic(path: string, content: Uint8Array | string): voi
 }
 
 /**
+ * Makes a folder and its missing parents, one by one: Node's recursive mkdir never returns where a file system answers ENOENT
+ * in a folder that exists (as /proc does).
+ */
+function makeFolders(folder: string): void {
+  if (existsSync(folder)) return;
+  makeFolders(dirname(folder));
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    // Another process may have been quicker.
+    if (fileErrorCode(error) !== "EEXIST") throw error;
+  }
+  // A new folder's name is durable once its parent is flushed.
+  syncFolder(dirname(folder));
+}
+
+/**
  * Makes a folder and its parents where they lack, and proves by a trial that files can be made in it.
  * @throws FedtuneError("resources") naming the folder
  */
 export function ensureWritableFolder(folder: string): void {
   try {
-    // A new folder's name is durable once its parent is flushed.
-    const first = mkdirSync(folder, { recursive: true });
-    for (let made = resolve(folder); first !== undefined && made.length >= first.length; made = dirname(made)) syncFolder(dirname(made));
+    makeFolders(resolve(folder));
     const trial = temporaryBeside(join(folder, "trial"));
     closeSync(openSync(trial, "wx"));
     rmSync(trial);

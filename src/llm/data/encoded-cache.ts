@@ -1,11 +1,11 @@
 /** Keeps encoded examples in a file, so that a data set is tokenised once for a tokenizer, template and limit. */
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { FedtuneError } from "../../core/base/errors.ts";
-import { withFileErrors } from "../../core/base/file-errors.ts";
 import { canonicalJson, sha256 } from "../../core/base/hash.ts";
 import { tensor, type Tensor } from "../../core/base/tensor.ts";
+import { ensureWritableFolder } from "../../core/store/files.ts";
 import { readSafetensors, type SafetensorsContent } from "../../core/formats/safetensors.ts";
 import { writeSafetensors } from "../../core/formats/safetensors-writer.ts";
 import { encodeExamples, type EncodedExamples, type EncodeOptions } from "./encode.ts";
@@ -86,7 +86,7 @@ export async function encodeCached(source: LoadedExamples, options: EncodeOption
     }
   }
   const encoded = await encodeExamples(source.examples, options);
-  withFileErrors(options.folder, "a folder for the token cache", () => mkdirSync(options.folder, { recursive: true }));
+  ensureWritableFolder(options.folder);
   saveEncoded(path, encoded);
   return encoded;
 }

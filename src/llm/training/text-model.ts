@@ -4,11 +4,12 @@ import type { NamedTensors } from "../../core/base/tensor.ts";
 import { resolveModelFolder } from "../../core/store/hub.ts";
 import { readPeftSettings } from "../adapters/peft.ts";
 import { adapterSchema } from "../adapters/settings.ts";
+import { openArchitecture } from "../architectures/all.ts";
 import { createChatTemplate } from "../text/chat-template.ts";
 import type { ChatMessage } from "../text/chat-template.ts";
 import { createStopFilter } from "../text/stop-filter.ts";
 import { createTextStream } from "../text/text-stream.ts";
-import { loadTokenizer } from "../text/tokenizer.ts";
+import { loadTokenizer, requireTokenizerFits } from "../text/tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { resolveRuntime } from "./resolve-runtime.ts";
 import { runtimeSchema, trainingSchema } from "./settings.ts";
@@ -72,7 +73,9 @@ const NO_EXAMPLES = { ids: new Int32Array(new SharedArrayBuffer(0)), labels: new
 async function openText(options: TextOptions, signal: AbortSignal | undefined): Promise<OpenedText> {
   const { revision, adapter } = options;
   const modelFolder = await resolveModelFolder(options.model, { ...(revision === undefined ? {} : { revision }), ...(signal === undefined ? {} : { signal }) });
+  const { vocabSize } = await openArchitecture(modelFolder);
   const tokenizer = loadTokenizer(modelFolder);
+  requireTokenizerFits(tokenizer, vocabSize);
   // Without an adapter the smallest LoRA stands in; its B is 0, so it changes nothing.
   const settings = adapter === undefined ? adapterSchema.parse({ r: 1, target_modules: "all-linear" }) : { ...readPeftSettings(adapter), init_from: adapter };
   const trainer = await createTrainer({
