@@ -24,10 +24,12 @@ export const run = defineCommand({
       tell(context, plan);
       return;
     }
+    // An adapter trained on the model's own chat template can be talked to; any other continues a prompt.
+    const talk = experiment.config.data.template === "chat" ? "chat" : 'generate --prompt "…"';
     await followRun(context, {
       api,
       start: (signal) => api.run(experiment, { signal }),
-      next: (folder) => [`Try it: npx fedtune chat --model ${experiment.config.model} --adapter ${folder}/adapter`],
+      next: (folder) => [`Try it: npx fedtune ${talk} --model ${experiment.config.model} --adapter ${folder}/adapter`],
     });
   },
 });
