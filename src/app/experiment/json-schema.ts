@@ -16,18 +16,43 @@ export function fieldNames(path: readonly PropertyKey[]): readonly string[] {
   return [...new Set(nodes.flatMap(alternatives).flatMap((node) => Object.keys(node.properties ?? {})))];
 }
 
-/** All fields of a config by dotted path, with their descriptions: for suggestions and reference. */
-export function allFields(): readonly { readonly path: string; readonly description: string }[] {
-  const walk = (node: Node, path: readonly string[]): { path: string; description: string }[] =>
+/** One field of a config, for people. */
+export interface ConfigField {
+  /** Dotted path. */
+  readonly path: string;
+  readonly description: string;
+  /** What it may be: kinds and words, joined by "or"; empty for a group of fields. */
+  readonly values: string;
+  /** Undefined where the field has none. */
+  readonly default: unknown;
+}
+
+/** All fields of a config by dotted path: for suggestions and reference. */
+export function allFields(): readonly ConfigField[] {
+  const walk = (node: Node, path: readonly string[]): ConfigField[] =>
     alternatives(node).flatMap((n) =>
       Object.entries(n.properties ?? {}).flatMap(([key, child]) => {
         if (typeof child === "boolean") return [];
         const here = [...path, key];
-        return [{ path: here.join("."), description: child.description ?? "" }, ...walk(child, here)];
+        return [{ path: here.join("."), description: child.description ?? "", values: valuesOf(child), default: child.default }, ...walk(child, here)];
       }),
     );
-  const found = walk(experimentJsonSchema(), []);
-  return [...new Map(found.map((field) => [field.path, field])).values()];
+  const fields = new Map<string, ConfigField>();
+  for (const field of walk(experimentJsonSchema(), [])) {
+    const known = fields.get(field.path);
+    // A field of several alternatives (a partition's method) takes the words of all of them.
+    fields.set(field.path, known === undefined ? field : { ...known, values: [...new Set([...known.values.split(" or "), ...field.values.split(" or ")])].join(" or ") });
+  }
+  return [...fields.values()];
+}
+
+function valuesOf(node: Node): string {
+  const words = alternatives(node).flatMap((n) => {
+    if (n.const !== undefined) return [JSON.stringify(n.const)];
+    if (n.enum !== undefined) return n.enum.map((value) => JSON.stringify(value));
+    return n.properties !== undefined || n.type === undefined ? [] : [n.type === "array" ? "list" : String(n.type)];
+  });
+  return [...new Set(words)].join(" or ");
 }
 
 /** A schema and what it may be instead. */
