@@ -76,8 +76,6 @@ export async function createLocalTrainer(setup: TrainerSetup, aborted: () => boo
       const context = { session: await sessions.generate(), model, tokenizer, parameters: flatAdapter(job.adapter), aborted, onToken };
       return generateTexts(context, job.prompts, job.options);
     },
-    async [Symbol.asyncDispose]() {
-      sessions[Symbol.dispose]();
-    },
+    [Symbol.asyncDispose]: () => sessions[Symbol.asyncDispose](),
   };
 }

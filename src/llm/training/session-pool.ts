@@ -21,7 +21,7 @@ export interface PoolOptions extends AdaptedModel {
 }
 
 /** Holds sessions; disposing of it frees them all. */
-export class SessionPool implements Disposable {
+export class SessionPool implements Disposable, AsyncDisposable {
   readonly #options: PoolOptions;
   readonly #open = new Map<string, Promise<Session>>();
   readonly #masks = new Map<boolean, readonly MaskInput[]>();
@@ -76,5 +76,12 @@ export class SessionPool implements Disposable {
     this.#disposed = true;
     for (const session of this.#open.values()) void session.then((s) => s[Symbol.dispose](), () => undefined);
     this.#open.clear();
+  }
+
+  /** Disposes of the pool and resolves once every session is freed: a worker must not end before. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const open = [...this.#open.values()];
+    this[Symbol.dispose]();
+    await Promise.allSettled(open);
   }
 }
