@@ -16,21 +16,12 @@ import { runtimeSchema, trainingSchema } from "./settings.ts";
 import { createTrainer } from "./trainer.ts";
 import type { GenerateOptions as SamplingSettings, Trainer } from "./types.ts";
 
-export interface TextOptions {
+export interface TextOptions extends Omit<SamplingSettings, "stopAtEnd"> {
   /** Folder of a model, or its id on the Hub. */
   readonly model: string;
   readonly revision?: string;
   /** Folder of a PEFT adapter. */
   readonly adapter?: string;
-  readonly maxNewTokens: number;
-  /** 0: greedy. */
-  readonly temperature: number;
-  /** 0: all tokens. */
-  readonly topK: number;
-  /** 1: all tokens. */
-  readonly topP: number;
-  readonly stop: readonly string[];
-  readonly seed: number;
 }
 
 export interface GenerateTextOptions extends TextOptions {
