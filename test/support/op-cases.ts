@@ -44,6 +44,13 @@ const pairs = (second: typeof real): readonly OpCase<OpAttributes["Add"]>[] => [
   { shows: "a scalar on the left", inputs: [real(), second(7, 2)], attributes: {} },
 ];
 
+const whole: readonly OpCase<OpAttributes["Add"]>[] = [
+  { shows: "whole numbers that broadcast", inputs: [rows([3, -7, 5, 2, 0, 11], "B", 3), rows([-2, 5, 5], 3)], attributes: {}, symbols: BTD },
+];
+
+/** Where one side of the curve is flat and the other straight. */
+const far: CaseInput = { dtype: "float32", shape: [7], fill: [-11, -5.5, -3.2, 0, 2.9, 5.1, 13], learns: true };
+
 const one = (input: (...shape: Dim[]) => CaseInput): readonly OpCase<OpAttributes["Neg"]>[] => [
   { shows: "concrete", inputs: [input(2, 3, 5)], attributes: {} },
   { shows: "symbolic", inputs: [input("B", 7, "T")], attributes: {}, symbols: BTD },
@@ -54,11 +61,12 @@ const truths = (inputs: (...shape: Dim[]) => CaseInput): readonly OpCase<OpAttri
 ];
 
 export const OP_CASES: { readonly [K in OpName]: readonly OpCase<OpAttributes[K]>[] } = {
-  Add: pairs(real),
-  Sub: pairs(real),
-  Mul: pairs(real),
+  Add: [...pairs(real), ...whole],
+  Sub: [...pairs(real), ...whole],
+  Mul: [...pairs(real), ...whole],
   Div: pairs(positive),
-  Min: pairs(real),
+  Min: [...pairs(real), ...whole],
+  Max: [...pairs(real), ...whole],
   Neg: one(real),
   Exp: one(real),
   Log: one(positive),
@@ -67,6 +75,17 @@ export const OP_CASES: { readonly [K in OpName]: readonly OpCase<OpAttributes[K]
   Cos: one(real),
   Sigmoid: one(real),
   Silu: one(real),
+  Tanh: one(real),
+  Erf: [...one(real), { shows: "both tails", inputs: [given([-7, -5.5, -2.5, 0, 1e-3, 3.5, 6.5, 40], 8)], attributes: {} }],
+  Relu: one(real),
+  Gelu: [
+    { shows: "exact", inputs: [real(2, 3, 5)], attributes: { approximate: "none" } },
+    { shows: "exact, symbolic", inputs: [real("B", 7, "T")], attributes: { approximate: "none" }, symbols: BTD },
+    { shows: "exact, both tails", inputs: [far], attributes: { approximate: "none" } },
+    { shows: "by tanh", inputs: [real(2, 3, 5)], attributes: { approximate: "tanh" } },
+    { shows: "by tanh, symbolic", inputs: [real("B", 7, "T")], attributes: { approximate: "tanh" }, symbols: BTD },
+    { shows: "by tanh, both tails", inputs: [far], attributes: { approximate: "tanh" } },
+  ],
   Where: [
     { shows: "equal shapes", inputs: [truth(3, 5), real(3, 5), real(3, 5)], attributes: {} },
     { shows: "all three broadcast", inputs: [truth("T", 1), real("B", 1, 5), real()], attributes: {}, symbols: BTD },
@@ -80,7 +99,10 @@ export const OP_CASES: { readonly [K in OpName]: readonly OpCase<OpAttributes[K]
     ...truths(frozen),
   ],
   And: truths(truth),
+  Or: truths(truth),
+  Not: [{ shows: "symbolic", inputs: [truth("B", 5)], attributes: {}, symbols: BTD }],
   IsFinite: [{ shows: "numbers, NaN and both infinities", inputs: [given([1.5, Number.NaN, -2, Infinity, -Infinity, 0], 2, 3)], attributes: {} }],
+  StopGradient: [{ shows: "symbolic", inputs: [frozen("B", "T", 5)], attributes: {}, symbols: BTD }],
   Cast: [
     { shows: "real to real", inputs: [real(2, 3)], attributes: { to: "float32" } },
     { shows: "truth to real", inputs: [truth("B", 3)], attributes: { to: "float32" }, symbols: BTD },
@@ -156,6 +178,12 @@ export const OP_CASES: { readonly [K in OpName]: readonly OpCase<OpAttributes[K]
     { shows: "a large epsilon", inputs: [real(2, 3, 5), real(5)], attributes: { epsilon: 0.3 } },
     { shows: "symbolic rows", inputs: [real("B", "T", 7), real(7)], attributes: { epsilon: 1e-5 }, symbols: BTD },
   ],
+  LayerNorm: [
+    { shows: "a large epsilon", inputs: [real(2, 3, 5), real(5), real(5)], attributes: { epsilon: 0.3 } },
+    { shows: "symbolic rows", inputs: [real("B", "T", 7), real(7), real(7)], attributes: { epsilon: 1e-5 }, symbols: BTD },
+    { shows: "a frozen weight and bias", inputs: [real("B", "T", 7), frozen(7), frozen(7)], attributes: { epsilon: 1e-5 }, symbols: BTD },
+    { shows: "only the bias learns", inputs: [frozen(2, 3, 5), frozen(5), real(5)], attributes: { epsilon: 0.3 } },
+  ],
   RotaryEmbedding: [
     { shows: "three heads", inputs: [real("B", "T", 12), frozen("B", "T", 2), frozen("B", "T", 2)], attributes: { inverse: false }, symbols: BTD },
     { shows: "inverse, one head", inputs: [real(2, 3, 10), frozen(2, 3, 5), frozen(2, 3, 5)], attributes: { inverse: true } },
@@ -165,9 +193,11 @@ export const OP_CASES: { readonly [K in OpName]: readonly OpCase<OpAttributes[K]
     { shows: "symbolic", inputs: [real("B", "T", 7), rows([6, 0, 2, 2, 1, 6], "B", "T")], attributes: {}, symbols: BTD },
   ],
   LinearCrossEntropy: [
-    { shows: "one piece", inputs: [real(2, 3, 5), real(7, 5), rows([6, 0, 2, 2, 1, 4], 2, 3)], attributes: { chunks: 1, minimumRows: 1 } },
-    { shows: "pieces of unequal length", inputs: [real(1, 7, 3), real(5, 3), rows([4, 0, 2, 2, 1, 4, 3], 1, 7)], attributes: { chunks: 3, minimumRows: 1 } },
-    { shows: "a frozen head", inputs: [real(2, 3, 5), frozen(7, 5), rows([6, 0, 2, 2, 1, 4], 2, 3)], attributes: { chunks: 2, minimumRows: 1 } },
-    { shows: "empty pieces at the end", inputs: [real("B", "T", 5), real(7, 5), rows([6, 0, 2, 2, 1, 4], "B", "T")], attributes: { chunks: 5, minimumRows: 4 }, symbols: BTD },
+    { shows: "one piece", inputs: [real(2, 3, 5), real(7, 5), rows([6, 0, 2, 2, 1, 4], 2, 3)], attributes: { chunks: 1, minimumRows: 1, softCap: 0 } },
+    { shows: "pieces of unequal length", inputs: [real(1, 7, 3), real(5, 3), rows([4, 0, 2, 2, 1, 4, 3], 1, 7)], attributes: { chunks: 3, minimumRows: 1, softCap: 0 } },
+    { shows: "a frozen head", inputs: [real(2, 3, 5), frozen(7, 5), rows([6, 0, 2, 2, 1, 4], 2, 3)], attributes: { chunks: 2, minimumRows: 1, softCap: 0 } },
+    { shows: "soft-capped logits", inputs: [real(1, 7, 3), real(5, 3), rows([4, 0, 2, 2, 1, 4, 3], 1, 7)], attributes: { chunks: 3, minimumRows: 1, softCap: 1.7 } },
+    { shows: "soft-capped logits of a frozen head", inputs: [real("B", "T", 5), frozen(7, 5), rows([6, 0, 2, 2, 1, 4], "B", "T")], attributes: { chunks: 1, minimumRows: 1, softCap: 0.6 }, symbols: BTD },
+    { shows: "empty pieces at the end", inputs: [real("B", "T", 5), real(7, 5), rows([6, 0, 2, 2, 1, 4], "B", "T")], attributes: { chunks: 5, minimumRows: 4, softCap: 0 }, symbols: BTD },
   ],
 };

@@ -17,13 +17,24 @@ export interface OpAttributes {
   readonly Cos: None;
   readonly Sigmoid: None;
   readonly Silu: None;
+  readonly Tanh: None;
+  /** 2/√π ∫₀ˣ exp(−t²) dt. */
+  readonly Erf: None;
+  readonly Relu: None;
+  /** x · Φ(x), or its approximation by a hyperbolic tangent (Hendrycks and Gimpel 2016, section 2). */
+  readonly Gelu: { readonly approximate: "none" | "tanh" };
   readonly Min: None;
+  readonly Max: None;
   readonly Where: None;
   readonly Equal: None;
   readonly LessOrEqual: None;
   readonly And: None;
+  readonly Or: None;
+  readonly Not: None;
   /** 1 where finite, 0 where NaN or infinite; bool. */
   readonly IsFinite: None;
+  /** The same value; no gradient flows back through it. */
+  readonly StopGradient: None;
   readonly Cast: { readonly to: DType };
   /** Scales what `mask` keeps by 1 / (1 − p). */
   readonly Dropout: { readonly p: number };
@@ -47,12 +58,17 @@ export interface OpAttributes {
   readonly Softmax: None;
   /** Root-mean-square norm over the last axis (Zhang and Sennrich 2019, eq. 4). */
   readonly RmsNorm: { readonly epsilon: number };
+  /** Layer norm over the last axis (Ba, Kiros and Hinton 2016, eq. 4). */
+  readonly LayerNorm: { readonly epsilon: number };
   /** Rotates pairs (i, i + E/2) of each head (Su et al. 2021, eq. 34, in the half-split layout of Hugging Face). */
   readonly RotaryEmbedding: { readonly inverse: boolean };
   /** Negative log-likelihood of targets under the softmax of logits. */
   readonly CrossEntropy: None;
-  /** The same for logits = hidden · weightᵀ, in `chunks` pieces of rows so that `[rows, V]` never exists whole. */
-  readonly LinearCrossEntropy: { readonly chunks: number; readonly minimumRows: number };
+  /**
+   * The same for logits = hidden · weightᵀ, in `chunks` pieces of rows so that `[rows, V]` never exists whole. Where
+   * `softCap` is not 0, the logits are softCap · tanh(hidden · weightᵀ / softCap) (Gemma Team 2024, section 2).
+   */
+  readonly LinearCrossEntropy: { readonly chunks: number; readonly minimumRows: number; readonly softCap: number };
 }
 
 export type OpName = keyof OpAttributes;

@@ -10,26 +10,37 @@ function emitOne<K extends OpName>(op: K, inputs: readonly [Value, ...Value[]], 
   return must(inputs[0].builder.emit(op, inputs, attributes)[0], `the output of ${op}`);
 }
 
-/** A float32 scalar of the graph that `like` belongs to. */
+/** A scalar of the graph that `like` belongs to: int32 where `like` is int32, else float32. Throws for a fraction as int32. */
 export function scalar(like: Value, x: number): Value {
+  if (like.dtype === "int32") {
+    if (!Number.isInteger(x)) throw new Error(`scalar: expected a whole number beside int32, got ${x}`);
+    return like.builder.constant(tensor("int32", [], Int32Array.of(x)));
+  }
   return like.builder.constant(tensor("float32", [], Float32Array.of(x)));
 }
 
-/** Elementwise with NumPy's broadcasting; a number stands for a float32 scalar. */
+function operand(like: Value, x: Value | number): Value {
+  return typeof x === "number" ? scalar(like, x) : x;
+}
+
+/** Elementwise with NumPy's broadcasting; a number stands for a scalar of the first operand's dtype. */
 export function add(a: Value, b: Value | number): Value {
-  return emitOne("Add", [a, typeof b === "number" ? scalar(a, b) : b], {});
+  return emitOne("Add", [a, operand(a, b)], {});
 }
 export function sub(a: Value, b: Value | number): Value {
-  return emitOne("Sub", [a, typeof b === "number" ? scalar(a, b) : b], {});
+  return emitOne("Sub", [a, operand(a, b)], {});
 }
 export function mul(a: Value, b: Value | number): Value {
-  return emitOne("Mul", [a, typeof b === "number" ? scalar(a, b) : b], {});
+  return emitOne("Mul", [a, operand(a, b)], {});
 }
 export function div(a: Value, b: Value | number): Value {
-  return emitOne("Div", [a, typeof b === "number" ? scalar(a, b) : b], {});
+  return emitOne("Div", [a, operand(a, b)], {});
 }
 export function min(a: Value, b: Value | number): Value {
-  return emitOne("Min", [a, typeof b === "number" ? scalar(a, b) : b], {});
+  return emitOne("Min", [a, operand(a, b)], {});
+}
+export function max(a: Value, b: Value | number): Value {
+  return emitOne("Max", [a, operand(a, b)], {});
 }
 export function neg(x: Value): Value {
   return emitOne("Neg", [x], {});
@@ -56,18 +67,43 @@ export function sigmoid(x: Value): Value {
 export function silu(x: Value): Value {
   return emitOne("Silu", [x], {});
 }
+export function tanh(x: Value): Value {
+  return emitOne("Tanh", [x], {});
+}
+/** The error function. */
+export function erf(x: Value): Value {
+  return emitOne("Erf", [x], {});
+}
+/** max(x, 0); its slope at 0 is 0. */
+export function relu(x: Value): Value {
+  return emitOne("Relu", [x], {});
+}
+/** x · Φ(x) with the normal distribution function Φ, or its approximation by tanh. */
+export function gelu(x: Value, approximate: "none" | "tanh"): Value {
+  return emitOne("Gelu", [x], { approximate });
+}
+/** The same value, as a constant to every gradient. */
+export function stopGradient(x: Value): Value {
+  return emitOne("StopGradient", [x], {});
+}
 /** `a` where the condition holds, else `b`. */
 export function where(condition: Value, a: Value, b: Value): Value {
   return emitOne("Where", [condition, a, b], {});
 }
-export function equal(a: Value, b: Value): Value {
-  return emitOne("Equal", [a, b], {});
+export function equal(a: Value, b: Value | number): Value {
+  return emitOne("Equal", [a, operand(a, b)], {});
 }
-export function lessOrEqual(a: Value, b: Value): Value {
-  return emitOne("LessOrEqual", [a, b], {});
+export function lessOrEqual(a: Value, b: Value | number): Value {
+  return emitOne("LessOrEqual", [a, operand(a, b)], {});
 }
 export function and(a: Value, b: Value): Value {
   return emitOne("And", [a, b], {});
+}
+export function or(a: Value, b: Value): Value {
+  return emitOne("Or", [a, b], {});
+}
+export function not(x: Value): Value {
+  return emitOne("Not", [x], {});
 }
 export function isFinite(x: Value): Value {
   return emitOne("IsFinite", [x], {});
@@ -137,6 +173,10 @@ export function softmax(x: Value): Value {
 export function rmsNorm(x: Value, weight: Value, epsilon: number): Value {
   return emitOne("RmsNorm", [x, weight], { epsilon });
 }
+/** (x − mean(x)) / deviation(x) · weight `[D]` + bias `[D]` over the last axis; epsilon is added to the variance. */
+export function layerNorm(x: Value, weight: Value, bias: Value, epsilon: number): Value {
+  return emitOne("LayerNorm", [x, weight, bias], { epsilon });
+}
 /** Rotary position embedding of `[B, T, H·E]` by cosines and sines `[B, T, E/2]`. */
 export function rotaryEmbedding(x: Value, cosine: Value, sine: Value, options: { readonly inverse?: boolean } = {}): Value {
   return emitOne("RotaryEmbedding", [x, cosine, sine], { inverse: options.inverse ?? false });
@@ -145,7 +185,7 @@ export function rotaryEmbedding(x: Value, cosine: Value, sine: Value, options: {
 export function crossEntropy(logits: Value, targets: Value): Value {
   return emitOne("CrossEntropy", [logits, targets], {});
 }
-/** The same for logits = hidden `[C, L, D]` · weightᵀ (`[V, D]`), in pieces of rows: `[C, L]`. */
-export function linearCrossEntropy(hidden: Value, weight: Value, targets: Value, pieces: { readonly chunks: number; readonly minimumRows: number }): Value {
-  return emitOne("LinearCrossEntropy", [hidden, weight, targets], pieces);
+/** The same for logits = hidden `[C, L, D]` · weightᵀ (`[V, D]`), soft-capped where `softCap` is given and not 0, in pieces of rows: `[C, L]`. */
+export function linearCrossEntropy(hidden: Value, weight: Value, targets: Value, pieces: { readonly chunks: number; readonly minimumRows: number; readonly softCap?: number }): Value {
+  return emitOne("LinearCrossEntropy", [hidden, weight, targets], { chunks: pieces.chunks, minimumRows: pieces.minimumRows, softCap: pieces.softCap ?? 0 });
 }

@@ -4,7 +4,7 @@ import { sumAll } from "../../../test/support/op-graph.ts";
 import { must } from "../../core/base/errors.ts";
 import { normals, randomKey } from "../../core/base/random.ts";
 import { GraphBuilder } from "../graph/builder.ts";
-import { add, cast, crossEntropy, isFinite, lessOrEqual, matMul, mul, reduceMax, reduceSum, rmsNorm, rotaryEmbedding, scalar, sigmoid, sin, where } from "../graph/operations.ts";
+import { add, cast, crossEntropy, exp, isFinite, lessOrEqual, matMul, mul, reduceMax, reduceSum, rmsNorm, rotaryEmbedding, scalar, sigmoid, sin, stopGradient, where } from "../graph/operations.ts";
 import type { Value } from "../graph/value.ts";
 import type { Graph } from "../graph/types.ts";
 import { evaluateReference } from "../runtime/reference.ts";
@@ -119,6 +119,46 @@ describe("what the gradient leaves out", () => {
   });
 });
 
+describe("a value whose gradient stops", () => {
+  const seven = () => {
+    const builder = new GraphBuilder();
+    return { builder, x: builder.input("x", "float32", [7]) };
+  };
+
+  test("is a constant factor: the product's slope is the other factor's alone", () => {
+    const { builder, x } = seven();
+    builder.output("dx", must(slopes(builder, mul(stopGradient(exp(x)), mul(x, x)), [x])[0], "dx"));
+    const feeds = { x: draw("x", [7]) };
+    expect(relativeError(evaluate(builder.finish(), feeds, "dx"), feeds.x.data.map((v) => Math.exp(v) * 2 * v))).toBeLessThan(1e-6);
+  });
+
+  test("leaves a parameter without a gradient where no other way leads to the loss, and costs no nodes", () => {
+    const { builder, x } = seven();
+    const y = stopGradient(exp(x));
+    const before = builder.nodes.length;
+    expect(gradient(builder, { value: y, seed: y }, [x])).toEqual([undefined]);
+    expect(builder.nodes.length).toBe(before);
+  });
+
+  test("has a gradient itself, which goes no further back", () => {
+    const { builder, x } = seven();
+    const y = stopGradient(exp(x));
+    const [dx, dy] = slopes(builder, mul(y, y), [x, y]);
+    expect(dx).toBeUndefined();
+    builder.output("dy", must(dy, "dy"));
+    const feeds = { x: draw("x", [7]) };
+    expect(relativeError(evaluate(builder.finish(), feeds, "dy"), feeds.x.data.map((v) => 2 * Math.exp(v)))).toBeLessThan(1e-6);
+  });
+
+  test("lets through what has no gradient at all, such as a cast to whole numbers", () => {
+    const { builder, x } = seven();
+    const rounded = cast(cast(stopGradient(x), "int32"), "float32");
+    builder.output("dx", must(slopes(builder, mul(x, rounded), [x])[0], "dx"));
+    const feeds = { x: { ...draw("x", [7]), data: Float64Array.of(-2.5, 3.25, 1.5, -7.75, 5.5, 2.25, -3.5) } };
+    expect(evaluate(builder.finish(), feeds, "dx")).toEqual(Float64Array.of(-2, 3, 1, -7, 5, 2, -3));
+  });
+});
+
 describe("what the gradient refuses", () => {
   const setting = () => {
     const builder = new GraphBuilder();
@@ -154,8 +194,14 @@ describe("what the gradient refuses", () => {
     const w = builder.weight("w", "float32", [5, 4]);
     const outputs = op === "RmsNorm" ? builder.emit(op, [x, builder.weight("n", "float32", [4])], { epsilon: 0.1 })
       : op === "CrossEntropy" ? builder.emit(op, [x, targets], {})
-      : builder.emit(op, [x, w, targets], { chunks: 1, minimumRows: 1 });
+      : builder.emit(op, [x, w, targets], { chunks: 1, minimumRows: 1, softCap: 0 });
     expect(() => slopes(builder, must(outputs[1], "second output"), [x])).toThrow(`${op}: its second output is for its own gradient only`);
+  });
+
+  test.each([1, 2])("a loss through output %i of LayerNorm", (index) => {
+    const { builder, x } = setting();
+    const outputs = builder.emit("LayerNorm", [x, builder.weight("n", "float32", [4]), builder.weight("b", "float32", [4])], { epsilon: 0.1 });
+    expect(() => slopes(builder, must(outputs[index], "further output"), [x])).toThrow("LayerNorm: its further outputs are for its own gradient only");
   });
 
   test("a second derivative of a norm or a loss, which would need that output", () => {

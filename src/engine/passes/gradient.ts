@@ -11,7 +11,8 @@ const isReal = (dtype: DType): boolean => dtype === "float32" || dtype === "floa
 
 /**
  * Gradients of Σ seed · output with respect to `parameters`, as new nodes. Nothing is computed for values that no
- * parameter reaches. A parameter that does not reach the output gives undefined.
+ * parameter reaches. A parameter that does not reach the output gives undefined,
+ * as does one that reaches it only through ops that stop gradients.
  * `seed` has the dtype and shape of `output`. Throws where it has not, where a value belongs to another graph, and where
  * a needed op has no gradient, with the reason that the op states.
  */
@@ -24,6 +25,7 @@ export function gradient(builder: GraphBuilder, output: { readonly value: Value;
   const nodes = [...builder.nodes];
   const reached = new Set(parameters.map((p) => p.id));
   for (const node of nodes) {
+    if (OPS[node.op].gradient === "stops") continue;
     if (node.inputs.some((id) => reached.has(id))) for (const id of node.outputs) reached.add(id);
   }
   const gradients = new Map<number, Value>();
@@ -35,6 +37,8 @@ export function gradient(builder: GraphBuilder, output: { readonly value: Value;
     if (!needs.some(Boolean)) continue;
     // Node is a union over ops and OPS is indexed by the same op; TypeScript cannot correlate the two.
     const rule = (OPS[node.op] as OpRecord<typeof node.attributes>).gradient;
+    // A parameter may itself be the output of such an op; its gradient goes no further back.
+    if (rule === "stops") continue;
     if (typeof rule !== "function") throw new Error(`${node.op} has no gradient: ${rule.none}`);
     const pieces = rule({
       inputs: node.inputs.map((id) => builder.valueOf(id)),

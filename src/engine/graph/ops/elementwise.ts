@@ -1,4 +1,4 @@
-/** Arithmetic, comparison and activation, element by element with NumPy's broadcasting. */
+/** Arithmetic and comparison, element by element with NumPy's broadcasting. */
 import type { DType } from "../../../core/base/tensor.ts";
 import { sameShape } from "../../../core/base/tensor.ts";
 import { broadcastShapes } from "../dims.ts";
@@ -50,7 +50,8 @@ export function broadcastIndex(shape: readonly number[], out: readonly number[])
   };
 }
 
-function mapReference(inputs: readonly ReferenceTensor[], out: readonly number[], f: (...x: number[]) => number): Float64Array[] {
+/** The reference of an op element by element: `f` of the inputs' elements, broadcast to shape `out`. */
+export function mapReference(inputs: readonly ReferenceTensor[], out: readonly number[], f: (...x: number[]) => number): Float64Array[] {
   const size = out.reduce((n, d) => n * d, 1);
   const readers = inputs.map((t) => {
     const index = broadcastIndex(t.shape, out);
@@ -61,7 +62,8 @@ function mapReference(inputs: readonly ReferenceTensor[], out: readonly number[]
 
 const lowerAs = (op: string) => (e: Parameters<OpRecord<None>["lower"]>[0], node: LoweredNode<None>) => void e.node(op, node.inputs, node.outputs);
 
-function unary(op: string, f: (x: number) => number, gradient: Rule): OpRecord<None> {
+/** An op of one input, element by element; ONNX calls it the same. */
+export function unary(op: string, f: (x: number) => number, gradient: Rule): OpRecord<None> {
   return {
     infer: (inputs) => [arity1(op, inputs)],
     gradient,
@@ -89,7 +91,7 @@ function comparison(op: string, f: (a: number, b: number) => boolean): OpRecord<
 }
 
 /** Unpacks a rule's context for ops with one output. */
-function parts({ inputs, outputs, gradients, needs }: GradientContext<unknown>): { a: Value; b: Value; y: Value; dy: Value; needs: readonly boolean[] } {
+export function parts({ inputs, outputs, gradients, needs }: GradientContext<unknown>): { a: Value; b: Value; y: Value; dy: Value; needs: readonly boolean[] } {
   const [a, b = a] = inputs;
   const [y] = outputs;
   const [dy] = gradients;
@@ -105,20 +107,32 @@ function binaryRule(left: (p: ReturnType<typeof parts>) => Value, right: (p: Ret
   };
 }
 
-function unaryRule(f: (p: ReturnType<typeof parts>) => Value): Rule {
+/** A rule for one input. */
+export function unaryRule(f: (p: ReturnType<typeof parts>) => Value): Rule {
   return (context) => [f(parts(context))];
 }
-
-const logistic = (x: number): number => 1 / (1 + Math.exp(-x));
 
 export const Add = binary("Add", (a, b) => a + b, binaryRule(({ dy }) => dy, ({ dy }) => dy));
 export const Sub = binary("Sub", (a, b) => a - b, binaryRule(({ dy }) => dy, ({ dy }) => g.neg(dy)));
 export const Mul = binary("Mul", (a, b) => a * b, binaryRule(({ dy, b }) => g.mul(dy, b), ({ dy, a }) => g.mul(dy, a)));
-export const Div = binary("Div", (a, b) => a / b, binaryRule(({ dy, b }) => g.div(dy, b), ({ dy, y, b }) => g.neg(g.div(g.mul(dy, y), b))));
+const division = binary("Div", (a, b) => a / b, binaryRule(({ dy, b }) => g.div(dy, b), ({ dy, y, b }) => g.neg(g.div(g.mul(dy, y), b))));
+/** Of real numbers only: a whole number divided by 0 would end the process. */
+export const Div: OpRecord<None> = {
+  ...division,
+  infer: (inputs, attributes) => {
+    if (inputs.some(({ dtype }) => dtype.includes("int"))) throw shapeError("Div", "real numbers", inputs);
+    return division.infer(inputs, attributes);
+  },
+};
 /** Where both are equal, the first takes the gradient. */
 export const Min = binary("Min", Math.min, binaryRule(
   ({ dy, a, b }) => g.where(g.lessOrEqual(a, b), dy, g.scalar(dy, 0)),
   ({ dy, a, b }) => g.where(g.lessOrEqual(a, b), g.scalar(dy, 0), dy),
+));
+/** As `Min`. */
+export const Max = binary("Max", Math.max, binaryRule(
+  ({ dy, a, b }) => g.where(g.lessOrEqual(b, a), dy, g.scalar(dy, 0)),
+  ({ dy, a, b }) => g.where(g.lessOrEqual(b, a), g.scalar(dy, 0), dy),
 ));
 
 export const Neg = unary("Neg", (x) => -x, unaryRule(({ dy }) => g.neg(dy)));
@@ -127,20 +141,22 @@ export const Log = unary("Log", Math.log, unaryRule(({ dy, a }) => g.div(dy, a))
 export const Sqrt = unary("Sqrt", Math.sqrt, unaryRule(({ dy, y }) => g.div(dy, g.mul(y, 2))));
 export const Sin = unary("Sin", Math.sin, unaryRule(({ dy, a }) => g.mul(dy, g.cos(a))));
 export const Cos = unary("Cos", Math.cos, unaryRule(({ dy, a }) => g.neg(g.mul(dy, g.sin(a)))));
-export const Sigmoid = unary("Sigmoid", logistic, unaryRule(({ dy, y }) => g.mul(dy, g.sub(y, g.mul(y, y)))));
-
-/** d silu = s + y − y·s with s = sigmoid(x), y = x·s. */
-export const Silu: OpRecord<None> = {
-  ...unary("Silu", (x) => x * logistic(x), unaryRule(({ dy, a, y }) => {
-    const s = g.sigmoid(a);
-    return g.mul(dy, g.add(s, g.sub(y, g.mul(y, s))));
-  })),
-  lower: (e, node) => void e.node("QuickGelu", node.inputs, node.outputs, { domain: "com.microsoft", attributes: { alpha: 1 } }),
-};
 
 export const Equal = comparison("Equal", (a, b) => a === b);
 export const LessOrEqual: OpRecord<None> = { ...comparison("LessOrEqual", (a, b) => a <= b), lower: lowerAs("LessOrEqual") };
 export const And = comparison("And", (a, b) => a !== 0 && b !== 0);
+export const Or = comparison("Or", (a, b) => a !== 0 || b !== 0);
+
+export const Not: OpRecord<None> = {
+  infer: (inputs) => {
+    const x = arity1("Not", inputs);
+    if (x.dtype !== "bool") throw shapeError("Not", "truth values", inputs);
+    return [x];
+  },
+  gradient: { none: "a truth value has no gradient" },
+  reference: (inputs, _a, [out = []]) => mapReference(inputs, out, (x = 0) => Number(x === 0)),
+  lower: lowerAs("Not"),
+};
 
 export const Where: OpRecord<None> = {
   infer: (inputs) => {
@@ -167,6 +183,14 @@ export const IsFinite: OpRecord<None> = {
   reference: (inputs, _a, [out = []]) => mapReference(inputs, out, (x = 0) => Number(Number.isFinite(x))),
   // x − x is 0 where x is finite and NaN elsewhere; Equal is false on NaN.
   lower: (e, { inputs: [x = ""], outputs }) => void e.node("Equal", [e.fresh("Sub", [x, x]), e.float(0)], outputs),
+};
+
+/** onnxruntime removes an Identity when it opens the graph. */
+export const StopGradient: OpRecord<None> = {
+  infer: (inputs) => [arity1("StopGradient", inputs)],
+  gradient: "stops",
+  reference: (inputs, _a, [out = []]) => mapReference(inputs, out, (x = 0) => x),
+  lower: lowerAs("Identity"),
 };
 
 export const Cast: OpRecord<{ readonly to: DType }> = {

@@ -5,6 +5,7 @@ import { multiplyDims } from "../dims.ts";
 import type { OnnxEmitter } from "../onnx/emitter.ts";
 import type { OpAttributes } from "../op-attributes.ts";
 import * as g from "../operations.ts";
+import type { Value } from "../value.ts";
 import { arity2, arity3, dimAt, shapeError } from "./record.ts";
 import type { OpRecord } from "./record.ts";
 
@@ -58,6 +59,13 @@ export const CrossEntropy: OpRecord<OpAttributes["CrossEntropy"]> = {
   },
 };
 
+/** Logits from products already divided by the cap (0: as they are), and what takes a gradient of the logits to one of the products before the division. */
+function capped(product: Value, softCap: number): { readonly logits: Value; readonly passes: (dLogits: Value) => Value } {
+  if (softCap === 0) return { logits: product, passes: (d) => d };
+  const t = g.tanh(product);
+  return { logits: g.mul(t, softCap), passes: (d) => g.mul(d, g.sub(g.scalar(t, 1), g.mul(t, t))) };
+}
+
 /**
  * Its second output is the gradient of each loss with respect to its hidden row, `[C, L, D]`, made in the same pass as
  * the loss so that no logits are kept (as in Hsu et al. 2024, "Liger Kernel").
@@ -70,18 +78,19 @@ export const LinearCrossEntropy: OpRecord<OpAttributes["LinearCrossEntropy"]> = 
     }
     return [{ dtype: hidden.dtype, shape: targets.shape }, hidden];
   },
-  gradient: ({ inputs: [hidden, weight, targets], outputs: [, slope], gradients: [dy, dSlope], needs }) => {
+  gradient: ({ inputs: [hidden, weight, targets], outputs: [, slope], gradients: [dy, dSlope], attributes: { softCap }, needs }) => {
     if (dSlope !== undefined) throw new Error("LinearCrossEntropy: its second output is for its own gradient only");
     if (hidden === undefined || weight === undefined || targets === undefined || slope === undefined || dy === undefined) return [];
     const column = g.reshape(dy, [...dy.shape, 1]);
     if (!needs[1]) return [g.mul(slope, column), undefined, undefined];
     // A head that trains takes the plain way: its gradient needs every row's residual against every hidden row.
-    const flat = (x: typeof hidden): typeof hidden => g.reshape(x, [multiplyDims(dimAt(x.shape, 0), dimAt(x.shape, 1)), dimAt(x.shape, 2)]);
-    const [, residual = hidden] = hidden.builder.emit("CrossEntropy", [g.matMul(hidden, weight, { transB: true }), targets], {});
-    const scaled = flat(g.mul(residual, column));
+    const { logits, passes } = capped(g.matMul(hidden, weight, { transB: true, alpha: softCap === 0 ? 1 : 1 / softCap }), softCap);
+    const flat = (x: Value): Value => g.reshape(x, [multiplyDims(dimAt(x.shape, 0), dimAt(x.shape, 1)), dimAt(x.shape, 2)]);
+    const [, residual = hidden] = hidden.builder.emit("CrossEntropy", [logits, targets], {});
+    const scaled = flat(passes(g.mul(residual, column)));
     return [needs[0] ? g.mul(slope, column) : undefined, g.matMul(scaled, flat(hidden), { transA: true }), undefined];
   },
-  reference: ([hidden, weight, targets]) => {
+  reference: ([hidden, weight, targets], { softCap }) => {
     const [h, w] = [must(hidden, "hidden"), must(weight, "weight")];
     const [v = 1, d = 1] = w.shape;
     const slope = new Float64Array(h.data.length);
@@ -89,16 +98,18 @@ export const LinearCrossEntropy: OpRecord<OpAttributes["LinearCrossEntropy"]> = 
       const row = Float64Array.from({ length: v }, (_, k) => {
         let sum = 0;
         for (let j = 0; j < d; j++) sum += (h.data[i * d + j] ?? 0) * (w.data[k * d + j] ?? 0);
-        return sum;
+        return softCap === 0 ? sum : softCap * Math.tanh(sum / softCap);
       });
+      const slopes = row.map((logit) => (softCap === 0 ? 1 : 1 - (logit / softCap) ** 2));
       const loss = crossEntropyRow(row, target);
+      row.forEach((p, k) => (row[k] = p * (slopes[k] ?? 0)));
       for (let j = 0; j < d; j++) slope[i * d + j] = row.reduce((sum, p, k) => sum + p * (w.data[k * d + j] ?? 0), 0);
       return loss;
     });
     return [nll, slope];
   },
   // Rows are cut into `chunks` pieces of max(⌈rows / chunks⌉, minimumRows); the last pieces may be empty.
-  lower: (e, { inputs: [hidden = "", weight = "", targets = ""], outputs: [nll = "", slope = ""], inputTypes: [type], attributes: { chunks, minimumRows }, used }) => {
+  lower: (e, { inputs: [hidden = "", weight = "", targets = ""], outputs: [nll = "", slope = ""], inputTypes: [type], attributes: { chunks, minimumRows, softCap }, used }) => {
     const [c = 1, l = 1, d = 1] = type?.shape ?? [];
     const rows = multiplyDims(c, l);
     const [x, t] = [e.reshape(hidden, [c, l, d], [rows, d]), e.reshape(targets, [c, l], [rows])];
@@ -111,10 +122,13 @@ export const LinearCrossEntropy: OpRecord<OpAttributes["LinearCrossEntropy"]> = 
       const from = e.fresh("Min", [count, e.fresh("Mul", [piece, e.integers([i])])]);
       const to = e.fresh("Min", [count, e.fresh("Mul", [piece, e.integers([i + 1])])]);
       const cut = (value: string): string => (chunks === 1 ? value : e.fresh("Slice", [value, from, to, e.integers([0])]));
-      const logits = e.fresh("FusedMatMul", [cut(x), weight], { domain: "com.microsoft", attributes: { transA: 0n, transB: 1n, alpha: 1 } });
-      const result = lowerRows(e, logits, cut(t), used[1] ?? false);
+      const product = e.fresh("FusedMatMul", [cut(x), weight], { domain: "com.microsoft", attributes: { transA: 0n, transB: 1n, alpha: softCap === 0 ? 1 : 1 / softCap } });
+      const bounded = softCap === 0 ? "" : e.fresh("Tanh", [product]);
+      const result = lowerRows(e, softCap === 0 ? product : e.fresh("Mul", [bounded, e.float(softCap)]), cut(t), used[1] ?? false);
       losses.push(result.nll);
-      if (used[1]) slopes.push(e.fresh("MatMul", [result.gradient, weight]));
+      if (!used[1]) continue;
+      const residual = softCap === 0 ? result.gradient : e.fresh("Mul", [result.gradient, e.fresh("Sub", [e.float(1), e.fresh("Mul", [bounded, bounded])])]);
+      slopes.push(e.fresh("MatMul", [residual, weight]));
     }
     const join = (parts: readonly string[]): string => (parts.length === 1 ? (parts[0] ?? "") : e.fresh("Concat", parts, { attributes: { axis: 0n } }));
     e.reshape(join(losses), [rows, 1], [c, l], nll);

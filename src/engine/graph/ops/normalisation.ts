@@ -1,9 +1,10 @@
-/** Softmax, root-mean-square norm and rotary embedding: ops over the last axis. */
+/** Softmax, root-mean-square norm, layer norm and rotary embedding: ops over the last axis. */
 import { sameShape } from "../../../core/base/tensor.ts";
 import { must } from "../../../core/base/errors.ts";
 import { multiplyDims } from "../dims.ts";
 import type { OpAttributes } from "../op-attributes.ts";
 import * as g from "../operations.ts";
+import type { Value } from "../value.ts";
 import { sumToShape } from "./elementwise.ts";
 import { arity1, arity2, arity3, shapeError } from "./record.ts";
 import type { OpRecord } from "./record.ts";
@@ -61,6 +62,49 @@ export const RmsNorm: OpRecord<OpAttributes["RmsNorm"]> = {
   },
   lower: (e, { inputs, outputs: [y = "", r = ""], attributes: { epsilon }, used }) =>
     void e.node("SimplifiedLayerNormalization", inputs, used[1] ? [y, r] : [y], { attributes: { axis: -1n, epsilon, stash_type: 1n } }),
+};
+
+/**
+ * y = (x − m) · r · w + b with m = mean(x), r = (mean((x − m)²) + ε)^−½. Its further outputs are m and r, kept for the
+ * gradient: dx = r · (g − (x − m) · r² · mean(g · (x − m)) − mean(g)) with g = dy · w.
+ */
+export const LayerNorm: OpRecord<OpAttributes["LayerNorm"]> = {
+  infer: (inputs) => {
+    const [x, w, b] = arity3("LayerNorm", inputs);
+    if (w.shape.length !== 1 || w.shape[0] !== x.shape[x.shape.length - 1] || !sameShape(w.shape, b.shape)) throw shapeError("LayerNorm", "a weight and a bias as long as the last axis", inputs);
+    const row = { dtype: x.dtype, shape: x.shape.with(-1, 1) };
+    return [x, row, row];
+  },
+  gradient: ({ inputs: [x, w, b], outputs: [, m, r], gradients: [dy, dm, dr], needs }) => {
+    if (dm !== undefined || dr !== undefined) throw new Error("LayerNorm: its further outputs are for its own gradient only");
+    if (x === undefined || w === undefined || b === undefined || m === undefined || r === undefined || dy === undefined) return [];
+    const last = [x.shape.length - 1];
+    const centred = g.sub(x, m);
+    const forInput = (): Value => {
+      const scaled = g.mul(dy, w);
+      const projection = g.mul(g.mul(r, r), g.reduceMean(g.mul(scaled, centred), last));
+      return g.mul(r, g.sub(g.sub(scaled, g.mul(centred, projection)), g.reduceMean(scaled, last)));
+    };
+    return [
+      needs[0] ? forInput() : undefined,
+      needs[1] ? sumToShape(g.mul(dy, g.mul(centred, r)), w.shape) : undefined,
+      needs[2] ? sumToShape(dy, b.shape) : undefined,
+    ];
+  },
+  reference: ([x, w, b], { epsilon }) => {
+    const { shape, data } = must(x, "input of LayerNorm");
+    const n = shape[shape.length - 1] ?? 1;
+    const rows = Array.from({ length: data.length / n }, (_, row) => data.subarray(row * n, row * n + n));
+    const m = Float64Array.from(rows, (row) => row.reduce((sum, v) => sum + v, 0) / n);
+    const r = Float64Array.from(rows, (row, i) => 1 / Math.sqrt(row.reduce((sum, v) => sum + (v - (m[i] ?? 0)) ** 2, 0) / n + epsilon));
+    const y = data.map((value, i) => {
+      const row = Math.floor(i / n);
+      return (value - (m[row] ?? 0)) * (r[row] ?? 0) * (w?.data[i % n] ?? 0) + (b?.data[i % n] ?? 0);
+    });
+    return [y, m, r];
+  },
+  lower: (e, { inputs, outputs: [y = "", m = "", r = ""], attributes: { epsilon }, used }) =>
+    void e.node("LayerNormalization", inputs, used[1] || used[2] ? [y, m, r] : [y], { attributes: { axis: -1n, epsilon, stash_type: 1n } }),
 };
 
 export const RotaryEmbedding: OpRecord<OpAttributes["RotaryEmbedding"]> = {

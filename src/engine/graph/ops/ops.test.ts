@@ -70,10 +70,10 @@ describe.each(SMOOTH)("gradient of $op, $shows", ({ op, example }) => {
   });
 });
 
-describe.each(EVERY.filter((c) => !differentiable(c)))("$op, $shows", ({ op, example }) => {
+describe.each(EVERY.filter(({ op }) => typeof OPS[op].gradient === "object"))("$op, $shows", ({ op, example }) => {
   test("its missing gradient is refused with the reason that the op states", () => {
     const rule = OPS[op].gradient;
-    const reason = typeof rule === "function" ? "" : rule.none;
+    const reason = typeof rule === "object" ? rule.none : "";
     expect(reason.length).toBeGreaterThan(10);
     const builder = new GraphBuilder();
     const inputs = example.inputs.map(({ dtype, shape }, i) => builder.input(`x${i}`, dtype, shape));

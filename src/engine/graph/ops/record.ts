@@ -29,8 +29,8 @@ export type GradientRule<A> = (context: GradientContext<A>) => readonly (Value |
 export interface OpRecord<A> {
   /** Types of the outputs. Throws a shape error that names the op and the shapes. */
   infer(inputs: readonly TensorType[], attributes: A): readonly TensorType[];
-  /** Reverse-mode rule, or the reason why there is none. */
-  readonly gradient: GradientRule<A> | { readonly none: string };
+  /** Reverse-mode rule; or the reason why there is none; or that the op's outputs are constants to every gradient. */
+  readonly gradient: GradientRule<A> | { readonly none: string } | "stops";
   /** Value in float64; shapes are concrete. `outputs` are the concrete shapes of the results. */
   reference(inputs: readonly ReferenceTensor[], attributes: A, outputs: readonly (readonly number[])[]): readonly Float64Array[];
   /** The same in ONNX nodes. */
