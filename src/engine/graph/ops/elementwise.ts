@@ -116,7 +116,7 @@ export const Add = binary("Add", (a, b) => a + b, binaryRule(({ dy }) => dy, ({ 
 export const Sub = binary("Sub", (a, b) => a - b, binaryRule(({ dy }) => dy, ({ dy }) => g.neg(dy)));
 export const Mul = binary("Mul", (a, b) => a * b, binaryRule(({ dy, b }) => g.mul(dy, b), ({ dy, a }) => g.mul(dy, a)));
 const division = binary("Div", (a, b) => a / b, binaryRule(({ dy, b }) => g.div(dy, b), ({ dy, y, b }) => g.neg(g.div(g.mul(dy, y), b))));
-/** Of real numbers only: a whole number divided by 0 would end the process. */
+/** Of real numbers only: whole numbers would be rounded, which neither the reference nor the gradient does. */
 export const Div: OpRecord<None> = {
   ...division,
   infer: (inputs, attributes) => {
