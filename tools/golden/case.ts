@@ -2,8 +2,8 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { tensor } from "../../src/core/base/tensor.ts";
-import type { Tensor } from "../../src/core/base/tensor.ts";
+import type { VirtualTokens } from "../../src/llm/data/pack.ts";
+import type { PackedRows } from "../../src/llm/data/types.ts";
 
 const rows = z.array(z.array(z.int()));
 const caseSchema = z.object({
@@ -17,30 +17,24 @@ const caseSchema = z.object({
 /** A recorded case: batch, losses and the optimiser's settings. */
 export type Case = z.infer<typeof caseSchema>;
 
-/** The batch of a case, as the loss graphs take it. */
-export interface Batch {
-  readonly feeds: Readonly<Record<string, Tensor>>;
-  readonly labelled: number;
-}
-
-/** The recorded batch: right-padded rows of one example each. */
-export function batchOf({ input_ids, labels, attention_mask }: Case): Batch {
-  const [b, t] = [input_ids.length, input_ids[0]?.length ?? 0];
-  const at: number[] = [];
+/** The recorded batch: right-padded rows of one example each, the adapter's virtual tokens in front of every row. */
+export function rowsOf({ input_ids, labels, attention_mask }: Case, virtual: VirtualTokens): PackedRows {
+  const width = virtual.count + (input_ids[0]?.length ?? 0);
+  const inFront = Array.from({ length: virtual.count }, (_, i) => i);
+  const labelledRows: number[] = [];
   const targets: number[] = [];
   labels.forEach((row, r) => row.forEach((label, c) => {
     if (c === 0 || label === -100) return;
-    at.push(r * t + c - 1);
+    labelledRows.push(r * width + virtual.count + c - 1);
     targets.push(label);
   }));
-  const grid = (values: readonly number[]): Tensor => tensor("int32", [1, b, t], Int32Array.from(values));
-  const line = (values: readonly number[]): Tensor => tensor("int32", [1, values.length], Int32Array.from(values));
+  const grid = (rows: readonly (readonly number[])[], first: (i: number) => number): Int32Array => Int32Array.from(rows.flatMap((row) => [...inFront.map(first), ...row]));
   return {
-    labelled: at.length,
-    feeds: {
-      ids: grid(input_ids.flat()), segments: grid(attention_mask.flat()), positions: grid(attention_mask.flatMap((row) => row.map((m, c) => (m === 1 ? c : 0)))),
-      labelled_rows: line(at), targets: line(targets), weights: tensor("float32", [1, at.length], new Float32Array(at.length).fill(1)),
-    },
+    rows: input_ids.length, width, examples: input_ids.length, tokens: attention_mask.flat().reduce((a, b) => a + b, 0),
+    ids: grid(input_ids, (i) => virtual.firstId + i),
+    positions: grid(attention_mask.map((row) => row.map((m, c) => (m === 1 ? virtual.count + c : 0))), (i) => i),
+    segments: grid(attention_mask, () => 1),
+    labelledRows: Int32Array.from(labelledRows), targets: Int32Array.from(targets),
   };
 }
 

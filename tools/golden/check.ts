@@ -6,12 +6,12 @@ import { must } from "../../src/core/base/errors.ts";
 import type { NamedTensors } from "../../src/core/base/tensor.ts";
 import { readSafetensors } from "../../src/core/formats/safetensors.ts";
 import { exportMerged } from "../../src/llm/adapters/merge.ts";
-import { importPeftTensors } from "../../src/llm/adapters/peft.ts";
-import { type Batch, batchOf, readCase } from "./case.ts";
+import { readAdapterTensors } from "../../src/llm/adapters/adapter-folder.ts";
+import { type Case, readCase } from "./case.ts";
 import { GoldenRun } from "./run.ts";
 
 /** Largest differences allowed, by the measures of the recorded truths' README. */
-const TOLERANCES = { loss: 1e-5, merged_loss: 1e-5, base_loss: 1e-5, logits: 1e-4, gradients: 1e-4, change: 5e-3 } as const;
+const TOLERANCES = { saved: 1e-5, loss: 1e-5, merged_loss: 1e-5, base_loss: 1e-5, logits: 1e-4, gradients: 1e-4, change: 5e-3 } as const;
 /** The largest differences of a case, by measure. */
 export type Differences = Readonly<Partial<Record<keyof typeof TOLERANCES, number>>>;
 
@@ -25,9 +25,15 @@ function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return Math.sqrt(difference / norm);
 }
 
-/** Recorded tensors by the name that an adapter file uses. */
-function recorded(path: string): NamedTensors {
-  return new Map([...readSafetensors(path).tensors].map(([name, t]) => [name.replace(".default.", "."), t]));
+/** The names under which fedtune may hold what PyTorch calls `name`, the likeliest first. */
+function namesOf(name: string): readonly string[] {
+  const plain = name.replace(".modules_to_save.default.", ".").replace(/\.default(?=\.|$)/, "");
+  return [plain, plain.replace(/\.weight$/, ""), ...(plain === "prompt_encoder.embedding.weight" ? ["prompt_embeddings"] : [])];
+}
+
+/** Recorded tensors by fedtune's names. */
+function recorded(path: string, known: ReadonlySet<string>): NamedTensors {
+  return new Map([...readSafetensors(path).tensors].map(([name, t]) => [must(namesOf(name).find((n) => known.has(n)), `${path}: a tensor of fedtune's that is called ${name}`), t]));
 }
 
 /** The largest distance over named tensors; every recorded tensor must be there. */
@@ -39,12 +45,14 @@ const valuesOf = (tensors: NamedTensors, name: string): ArrayLike<number> => Flo
 
 const relativeError = (actual: number, expected: number): number => Math.abs(actual - expected) / Math.abs(expected);
 
-async function mergedLoss(run: GoldenRun, modelFolder: string, tensors: NamedTensors<"float32">, folders: { readonly adapter: string; readonly batch: Batch }): Promise<number> {
+async function mergedLoss(run: GoldenRun, modelFolder: string, tensors: NamedTensors<"float32">, golden: Case): Promise<number> {
   const out = mkdtempSync(join(tmpdir(), "fedtune-golden-"));
   try {
-    exportMerged({ modelFolder, out: join(out, "merged") }, run.model, run.adapter, tensors);
-    const merged = await GoldenRun.open(join(out, "merged"), folders.adapter, folders.batch);
-    return await merged.loss(merged.flat(undefined));
+    const { model, adapter, opened } = run.opened;
+    const { parameters, frozen } = await must(opened, "adapter").saved(tensors);
+    exportMerged({ modelFolder, out: join(out, "merged") }, model, must(adapter, "adapter"), new Map([...parameters, ...frozen]));
+    using merged = await GoldenRun.open(join(out, "merged"), undefined, golden);
+    return await merged.loss(undefined);
   } finally {
     rmSync(out, { recursive: true, force: true });
   }
@@ -56,25 +64,26 @@ export async function checkCase(folder: string, models: string): Promise<Differe
   const own = join(folder, "model");
   const modelFolder = existsSync(own) ? own : join(models, golden.model);
   const adapterFolder = join(folder, "adapter");
-  const batch = batchOf(golden);
-  const run = await GoldenRun.open(modelFolder, adapterFolder, batch);
-  const tensors = importPeftTensors(adapterFolder, run.adapter);
-  const start = run.flat(tensors);
-  const trained = await run.train(start, golden);
-  const logits = await run.logits(start, golden);
+  using run = await GoldenRun.open(modelFolder, adapterFolder, golden);
+  const known = new Set(run.specs.map(({ name }) => name));
+  const [before, after] = [recorded(join(folder, "before.safetensors"), known), recorded(join(folder, "after.safetensors"), known)];
+  // Recorded tensors are float32.
+  const start = before as NamedTensors<"float32">;
+  const { trained, losses, gradient } = await run.train(start);
+  const { logits, visible } = await run.logits(start);
+  const { parameters } = await must(run.opened.opened, "adapter").saved(start);
 
-  const visible = golden.attention_mask.flat();
-  const onlyVisible = (data: ArrayLike<number>): Float64Array => Float64Array.from(data).filter((_, i) => visible[Math.floor(i / run.model.vocabSize)] === 1);
-  const [before, after] = [recorded(join(folder, "before.safetensors")), recorded(join(folder, "after.safetensors"))];
+  const onlyVisible = (data: ArrayLike<number>): Float64Array => Float64Array.from(data).filter((_, i) => visible[Math.floor(i / run.opened.model.vocabSize)] === true);
   const change = (end: NamedTensors, begin: NamedTensors) => (name: string) => Float64Array.from(valuesOf(end, name), (x, i) => x - (valuesOf(begin, name)[i] ?? 0));
-  const [actualChange, expectedChange] = [change(run.named(trained.parameters), tensors), change(after, before)];
+  const [actualChange, expectedChange] = [change(trained, before), change(after, before)];
   return {
-    loss: Math.max(...golden.losses.map((expected, i) => relativeError(trained.losses[i] ?? Number.NaN, expected))),
+    saved: largestDistance(parameters, readAdapterTensors(adapterFolder, must(run.opened.adapter, "adapter")).parameters, valuesOf),
+    loss: Math.max(...golden.losses.map((expected, i) => relativeError(losses[i] ?? Number.NaN, expected))),
     logits: distance(onlyVisible(logits.data as Float32Array), onlyVisible(must(readSafetensors(join(folder, "logits.safetensors")).tensors.get("logits"), "logits").data as Float32Array)),
-    gradients: largestDistance(run.named(trained.gradient), recorded(join(folder, "gradients.safetensors")), valuesOf),
+    gradients: largestDistance(gradient, recorded(join(folder, "gradients.safetensors"), known), valuesOf),
     change: Math.max(...[...before.keys()].map((name) => distance(actualChange(name), expectedChange(name)))),
-    ...(golden.merged_loss === undefined ? {} : { merged_loss: relativeError(await mergedLoss(run, modelFolder, tensors, { adapter: adapterFolder, batch }), golden.merged_loss) }),
-    ...(golden.base_loss === undefined ? {} : { base_loss: relativeError(await run.loss(run.flat(undefined)), golden.base_loss) }),
+    ...(golden.merged_loss === undefined ? {} : { merged_loss: relativeError(await mergedLoss(run, modelFolder, start, golden), golden.merged_loss) }),
+    ...(golden.base_loss === undefined ? {} : { base_loss: relativeError(await run.loss(undefined), golden.base_loss) }),
   };
 }
 

@@ -4,96 +4,115 @@ import { tensor } from "../../src/core/base/tensor.ts";
 import type { NamedTensors, Tensor } from "../../src/core/base/tensor.ts";
 import { optimizerGraph, optimizerState } from "../../src/engine/passes/optimizers.ts";
 import { openSession } from "../../src/engine/runtime/onnx-session.ts";
-import type { Session } from "../../src/engine/runtime/onnx-session.ts";
-import { bindAdapter } from "../../src/llm/adapters/all.ts";
-import type { BoundAdapter } from "../../src/llm/adapters/adapter.ts";
-import { readPeftSettings } from "../../src/llm/adapters/peft.ts";
-import { openArchitecture } from "../../src/llm/architectures/all.ts";
-import type { ArchitectureModel } from "../../src/llm/architectures/architecture.ts";
-import { prepareBase } from "../../src/llm/architectures/prepared-base.ts";
+import { readAdapterSettings } from "../../src/llm/adapters/adapter-folder.ts";
+import { stackClients } from "../../src/llm/data/stack.ts";
+import { batchFeeds } from "../../src/llm/training/batch-feeds.ts";
 import { flatSize, flatten, unflatten } from "../../src/llm/training/flat.ts";
-import { generateGraph, HIDDEN_POSITION, lossGraph, trainGraph } from "../../src/llm/training/graphs.ts";
-import type { Batch, Case } from "./case.ts";
+import { startCache } from "../../src/llm/training/generation.ts";
+import { HIDDEN_POSITION, trainedSpecs } from "../../src/llm/training/graphs.ts";
+import { openModel, type OpenedModel } from "../../src/llm/training/local-trainer.ts";
+import { runtimeSchema, trainingSchema } from "../../src/llm/training/settings.ts";
+import { rowsOf, type Case } from "./case.ts";
 
-/** A model under the case's adapter, and what the recorded batch gives. */
-export class GoldenRun {
-  readonly model: ArchitectureModel;
-  readonly adapter: BoundAdapter;
-  readonly #open: (graph: Parameters<typeof openSession>[0]) => Promise<Session>;
-  readonly #batch: Batch;
+const NO_DATA = { ids: new Int32Array(new SharedArrayBuffer(0)), labels: new Int32Array(new SharedArrayBuffer(0)), offsets: new Int32Array(new SharedArrayBuffer(4)) };
+const MOST_LABELLED_ROWS = 64;
 
-  private constructor(model: ArchitectureModel, adapter: BoundAdapter, open: GoldenRun["openGraph"], batch: Batch) {
-    this.model = model;
-    this.adapter = adapter;
-    this.#open = open;
-    this.#batch = batch;
+/** A model under the case's adapter (or none), and what the recorded batch gives. */
+export class GoldenRun implements Disposable {
+  readonly opened: OpenedModel;
+  readonly #case: Case;
+
+  private constructor(opened: OpenedModel, golden: Case) {
+    this.opened = opened;
+    this.#case = golden;
   }
 
-  static async open(modelFolder: string, adapterFolder: string, batch: Batch): Promise<GoldenRun> {
-    const model = await openArchitecture(modelFolder);
-    const base = await prepareBase(modelFolder, model);
-    return new GoldenRun(model, bindAdapter(readPeftSettings(adapterFolder), model.linears), (graph) => openSession(graph, { threads: 1, weights: base.weights }), batch);
-  }
-
-  openGraph(graph: Parameters<typeof openSession>[0]): Promise<Session> {
-    return this.#open(graph);
-  }
-
-  flat(tensors: NamedTensors<"float32"> | undefined): Tensor<"float32"> {
-    const data = new Float32Array(flatSize(this.adapter.parameters));
-    if (tensors !== undefined) flatten(tensors, this.adapter.parameters, data);
-    return tensor("float32", [1, data.length], data);
-  }
-
-  async loss(parameters: Tensor): Promise<number> {
-    using session = await this.#open(lossGraph(this, { clients: 1, maxLabelledRows: 64 }));
-    const { nll } = await session.run({ ...this.#batch.feeds, parameters });
-    return valuesSum(must(nll, "nll")) / this.#batch.labelled;
-  }
-
-  /** Logits `[B · T, V]`. */
-  async logits(parameters: Tensor, { attention_mask }: Case): Promise<Tensor> {
-    using session = await this.#open(generateGraph(this));
-    const [b, t] = [attention_mask.length, attention_mask[0]?.length ?? 0];
-    const empty = tensor("float32", [b, this.model.keyValueHeads, 0, this.model.headWidth], new Float32Array(0));
-    const past = Object.fromEntries(Array.from({ length: this.model.layers }, (_, i) => [[`past_key_${i}`, empty], [`past_value_${i}`, empty]] as const).flat());
-    const out = await session.run({
-      ids: must(this.#batch.feeds["ids"], "ids"), positions: must(this.#batch.feeds["positions"], "positions"), parameters, ...past,
-      key_positions: tensor("int32", [b, t], Int32Array.from(attention_mask.flatMap((row) => row.map((m, c) => (m === 1 ? c : HIDDEN_POSITION))))),
-      rows: tensor("int32", [1, b * t], Int32Array.from({ length: b * t }, (_, i) => i)),
+  static async open(modelFolder: string, adapterFolder: string | undefined, golden: Case): Promise<GoldenRun> {
+    const opened = await openModel({
+      modelFolder, ...(adapterFolder === undefined ? {} : { adapter: readAdapterSettings(adapterFolder) }), data: NO_DATA, packTokens: MOST_LABELLED_ROWS, seed: 0,
+      training: trainingSchema.parse({}), runtime: { ...runtimeSchema.parse({}), device: "cpu", threads: 1, clientsSideBySide: 1, tokensPerMicroBatch: MOST_LABELLED_ROWS },
     });
-    return must(out["logits"], "logits");
+    return new GoldenRun(opened, golden);
   }
 
-  /** Losses before each step and after the last, the first gradient, and the trained parameters. */
-  async train(start: Tensor<"float32">, { optimizer: settings }: Case) {
+  /** Names and shapes of what trains. */
+  get specs() {
+    return trainedSpecs(must(this.opened.adapter, "an adapter"));
+  }
+
+  #batch(adapted: boolean) {
+    const adapter = adapted ? this.opened.adapter : undefined;
+    const rows = rowsOf(this.#case, { count: adapter?.virtualTokens ?? 0, firstId: this.opened.model.vocabSize });
+    return { rows, feeds: batchFeeds(stackClients([rows]), adapter) };
+  }
+
+  /** The recorded batch's mean loss; without tensors the adapter is off. */
+  async loss(exchanged: NamedTensors<"float32"> | undefined): Promise<number> {
+    const session = await this.opened.sessions.loss(exchanged !== undefined);
+    const { rows, feeds } = this.#batch(exchanged !== undefined);
+    const { nll } = await session.run({ ...feeds, ...(exchanged === undefined ? {} : await must(this.opened.opened, "adapter").feeds(exchanged)) });
+    return valuesSum(must(nll, "nll")) / rows.targets.length;
+  }
+
+  /** Logits of every place, the virtual ones included, and whether a token stands there. */
+  async logits(exchanged: NamedTensors<"float32">): Promise<{ readonly logits: Tensor; readonly visible: readonly boolean[] }> {
+    const { model, sessions } = this.opened;
+    const opened = must(this.opened.opened, "adapter");
+    const adapted = { adapter: opened.adapter, feeds: await opened.feeds(exchanged), prefix: () => sessions.prefix() };
+    const { rows, feeds } = this.#batch(true);
+    const n = opened.adapter.prefixTokens;
+    const shifted = Int32Array.from(rows.positions, (p) => p + n);
+    const visible = Array.from(rows.segments, (s) => s !== 0);
+    const keys = Int32Array.from({ length: rows.rows * (n + rows.width) }, (_, i) => {
+      const [row, at] = [Math.floor(i / (n + rows.width)), (i % (n + rows.width)) - n];
+      if (at < 0) return at + n;
+      return visible[row * rows.width + at] === true ? (shifted[row * rows.width + at] ?? 0) : HIDDEN_POSITION;
+    });
+    const session = await sessions.generate(true);
+    const out = await session.run({
+      ids: must(feeds["ids"], "ids"), positions: tensor("int32", [1, rows.rows, rows.width], shifted), ...adapted.feeds, ...(await startCache({ model, adapted }, rows.rows)),
+      key_positions: tensor("int32", [rows.rows, n + rows.width], keys),
+      rows: tensor("int32", [1, visible.length], Int32Array.from(visible, (_, i) => i)),
+    });
+    return { logits: must(out["logits"], "logits"), visible };
+  }
+
+  /** Losses before each step and after the last, the first gradient, and the trained tensors. */
+  async train(start: NamedTensors<"float32">) {
+    const { optimizer: settings } = this.#case;
     const rule = settings.name === "AdamW"
       ? { name: "adamw" as const, betas: settings.betas, eps: settings.eps, weight_decay: settings.weight_decay }
       : { name: "sgd" as const, momentum: settings.momentum, weight_decay: settings.weight_decay };
-    using session = await this.#open(trainGraph(this, { clients: 1, maxLabelledRows: 64, dropout: false }).graph);
+    const { session } = await this.opened.sessions.train(1);
     using optimizer = await openSession(optimizerGraph(rule, 0), { threads: 1 });
+    const { rows, feeds } = this.#batch(true);
+    const frozen = must(this.opened.opened, "adapter").frozenFeeds;
+    const labelled = rows.targets.length;
     const scalar = (x: number): Tensor => tensor("float32", [1, 1], Float32Array.of(x));
-    const zeros = tensor("float32", start.shape, new Float32Array(start.data.length));
-    let parameters: Tensor = start;
+    const flat = new Float32Array(flatSize(this.specs));
+    flatten(start, this.specs, flat);
+    const zeros = tensor("float32", [1, flat.length], new Float32Array(flat.length));
+    let parameters: Tensor = tensor("float32", [1, flat.length], flat);
     let state = Object.fromEntries(optimizerState(rule).map((name): [string, Tensor] => [name, zeros]));
     const losses: number[] = [];
     let first: Float32Array | undefined;
     for (let step = 1; step <= settings.steps; step++) {
-      const out = await session.run({ ...this.#batch.feeds, parameters, accumulated: zeros });
+      const out = await session.run({ ...feeds, ...frozen, parameters, accumulated: zeros });
       const sum = must(out["accumulated_out"], "gradient");
-      losses.push(valuesSum(must(out["nll"], "nll")) / this.#batch.labelled);
-      first ??= Float32Array.from(sum.data as Float32Array, (x) => x / this.#batch.labelled);
+      losses.push(valuesSum(must(out["nll"], "nll")) / labelled);
+      first ??= Float32Array.from(sum.data as Float32Array, (x) => x / labelled);
       const corrections = rule.name === "adamw" ? { correction1: scalar(1 - rule.betas[0] ** step), correction2: scalar(1 - rule.betas[1] ** step) } : {};
-      const updated = await optimizer.run({ parameters, gradients: sum, ...state, ...corrections, tokens: scalar(this.#batch.labelled), loss: scalar(1), learning_rate: scalar(settings.lr) });
+      const updated = await optimizer.run({ parameters, gradients: sum, ...state, ...corrections, tokens: scalar(labelled), loss: scalar(1), learning_rate: scalar(settings.lr) });
       parameters = must(updated["parameters_out"], "parameters");
       state = Object.fromEntries(Object.keys(state).map((name) => [name, must(updated[`${name}_out`], name)]));
     }
-    losses.push(await this.loss(parameters));
-    return { losses, gradient: must(first, "gradient"), parameters };
+    const trained = unflatten(parameters.data as Float32Array, this.specs);
+    losses.push(await this.loss(trained));
+    return { losses, gradient: unflatten(must(first, "gradient"), this.specs), trained };
   }
 
-  named(flat: Tensor | Float32Array): NamedTensors<"float32"> {
-    return unflatten(flat instanceof Float32Array ? flat : (flat.data as Float32Array), this.adapter.parameters);
+  [Symbol.dispose](): void {
+    this.opened.sessions[Symbol.dispose]();
   }
 }
 

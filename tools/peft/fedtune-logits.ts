@@ -1,8 +1,7 @@
 /** fedtune's own logits of whole prompts under an adapter folder, for comparison with PEFT's. */
 import { must } from "../../src/core/base/errors.ts";
 import { tensor, type Tensor } from "../../src/core/base/tensor.ts";
-import { importPeftTensors, readPeftSettings } from "../../src/llm/adapters/peft.ts";
-import { flatSize, flatten } from "../../src/llm/training/flat.ts";
+import { readAdapterSettings } from "../../src/llm/adapters/adapter-folder.ts";
 import { openModel } from "../../src/llm/training/local-trainer.ts";
 import { trainingSchema } from "../../src/llm/training/settings.ts";
 import type { TrainerSetup } from "../../src/llm/training/setup.ts";
@@ -20,18 +19,18 @@ export async function fedtuneLogits({ modelFolder, adapterFolder, prompts }: Log
   const nothing = (length: number): Int32Array<SharedArrayBuffer> => new Int32Array(new SharedArrayBuffer(length * 4));
   const setup: TrainerSetup = {
     modelFolder,
-    adapter: readPeftSettings(adapterFolder),
+    adapter: { ...readAdapterSettings(adapterFolder), init_from: adapterFolder },
     training: trainingSchema.parse({}),
     runtime: { device: "cpu", threads: 1, clientsSideBySide: 1, tokensPerMicroBatch: 256 },
     data: { ids: nothing(0), labels: nothing(0), offsets: nothing(1) },
     packTokens: 256,
     seed: 1,
   };
-  const { model, adapter, sessions } = await openModel(setup);
+  const { model, opened: maybe, sessions } = await openModel(setup);
   using _sessions = sessions;
-  const parameters = new Float32Array(flatSize(adapter.parameters));
-  flatten(importPeftTensors(adapterFolder, adapter), adapter.parameters, parameters);
-  const session = await sessions.generate();
+  const opened = must(maybe, "adapter");
+  const feeds = await opened.feeds(await opened.initial());
+  const session = await sessions.generate(true);
   const empty = tensor("float32", [1, model.keyValueHeads, 0, model.headWidth], new Float32Array(0));
   const pasts = Array.from({ length: model.layers }, (_, i): [string, Tensor][] => [[`past_key_${i}`, empty], [`past_value_${i}`, empty]]);
   const results: Float32Array[] = [];
@@ -42,7 +41,7 @@ export async function fedtuneLogits({ modelFolder, adapterFolder, prompts }: Log
       positions: tensor("int32", [1, 1, prompt.length], places),
       key_positions: tensor("int32", [1, prompt.length], places),
       rows: tensor("int32", [1, prompt.length], places),
-      parameters: tensor("float32", [1, parameters.length], parameters),
+      ...feeds,
       ...Object.fromEntries(pasts.flat()),
     });
     // The graph declares logits as float32.

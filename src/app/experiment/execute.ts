@@ -19,6 +19,7 @@ import { sampleText, writeAdapter } from "./outcome.ts";
 import { planHash, type Plan } from "./plan.ts";
 import type { OpenRunStore } from "./run-store.ts";
 import { bundlesOf, trainingRows, type Bundle } from "./scenarios.ts";
+import type { Trainer } from "../../llm/training/types.ts";
 import { createTrainers, type CreateTrainer, type Trainers } from "./trainers.ts";
 import { machine, versions } from "./versions.ts";
 
@@ -48,8 +49,8 @@ export async function executeRun(execution: Execution): Promise<void> {
   const { plan, store, clock, signal } = execution;
   let state = replay(store.events);
   requireSamePlan(state, plan);
-  if (state.finished !== undefined) return finishAgain(execution, state.finished.chosen === "best" ? state.finished.best : state.finished.last);
   await using trainers = await createTrainers(plan, execution.data, execution.createTrainer);
+  if (state.finished !== undefined) return await finishAgain(execution, trainers.first, state.finished.chosen === "best" ? state.finished.best : state.finished.last);
   const earlierMs = activeMs(store.events);
   const begun = clock();
   const now = (): string => clock().toISOString();
@@ -68,7 +69,7 @@ export async function executeRun(execution: Execution): Promise<void> {
   await evaluateOnTest(judged, state, { ...stage, partition: stage.data.partition, keep: plan.federation.keep, getTensors: (hash) => store.getTensors(hash) });
   await sample(stage);
   if (signal.aborted) throw interrupted("export");
-  finish(stage, earlierMs + clock().getTime() - begun.getTime());
+  await finish(stage, earlierMs + clock().getTime() - begun.getTime());
 }
 
 function requireSamePlan({ started }: RunState, plan: Plan): void {
@@ -179,11 +180,11 @@ async function sample(stage: Stage): Promise<void> {
   }
 }
 
-function finish({ folder, plan, store, append, now, state }: Stage, elapsedMs: number): void {
+async function finish({ folder, plan, model, trainers, store, append, now, state }: Stage, elapsedMs: number): Promise<void> {
   const { keep } = plan.federation;
   const best = must(keptRound(state(), "federated", "best"), "the best round");
   const last = must(keptRound(state(), "federated", "last"), "the last round");
-  writeAdapter(folder, store.getTensors((keep === "best" ? best : last).adapter), plan);
+  await writeAdapter(folder, store.getTensors((keep === "best" ? best : last).adapter), { plan, model, trainer: trainers.first });
   append({ type: "run-finished", at: now(), best: best.adapter, last: last.adapter, bestRound: best.round, lastRound: last.round, chosen: keep, seconds: elapsedMs / 1000 });
 }
 
@@ -194,7 +195,7 @@ function activeMs(events: readonly JournalEvent[]): number {
 }
 
 /** A run that is done needs nothing but its adapter in place. */
-function finishAgain({ folder, plan, store, clock }: Execution, adapter: string): void {
-  writeAdapter(folder, store.getTensors(adapter), plan);
+async function finishAgain({ folder, plan, model, store, clock }: Execution, trainer: Trainer, adapter: string): Promise<void> {
+  await writeAdapter(folder, store.getTensors(adapter), { plan, model, trainer });
   store.tick({ type: "note", at: clock().toISOString(), level: "info", text: "The run was finished already; its adapter is in place." });
 }

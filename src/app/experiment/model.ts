@@ -11,6 +11,7 @@ import type { ArchitectureModel } from "../../llm/architectures/architecture.ts"
 import { readModelConfig } from "../../llm/architectures/config.ts";
 import { checkShapes, hashCheckpoint } from "../../llm/architectures/prepared-base.ts";
 import { loadTokenizer, requireTokenizerFits, type Tokenizer } from "../../llm/text/tokenizer.ts";
+import { trainedSpecs } from "../../llm/training/graphs.ts";
 import type { ExperimentConfig } from "./schema.ts";
 
 export interface PreparedModel {
@@ -38,16 +39,19 @@ export async function prepareModel(config: ExperimentConfig, options: { readonly
   checkShapes(checkpoint, model);
   const tokenizer = loadTokenizer(folder);
   requireTokenizerFits(tokenizer, model.vocabSize);
-  if (config.data.max_tokens > model.maxPositions) {
-    throw new FedtuneError("config", { where: "data.max_tokens", expected: `at most ${model.maxPositions}, the longest text that the model knows`, got: String(config.data.max_tokens), remedy: `Set data.max_tokens=${model.maxPositions} or less` });
+  const adapter = bindAdapter(config.adapter, model);
+  const own = adapter.virtualTokens + adapter.prefixTokens;
+  if (config.data.max_tokens + own > model.maxPositions) {
+    const room = model.maxPositions - own;
+    const why = own === 0 ? "the longest text that the model knows" : `the longest text that the model knows less ${own} virtual tokens`;
+    throw new FedtuneError("config", { where: "data.max_tokens", expected: `at most ${room}, ${why}`, got: String(config.data.max_tokens), remedy: `Set data.max_tokens=${room} or less` });
   }
-  const adapter = bindAdapter(config.adapter, model.linears);
   return {
     folder,
     model,
     tokenizer,
     parameters: model.tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0),
-    trainable: adapter.parameters.reduce((sum, { shape }) => sum + elementCount(shape), 0),
+    trainable: trainedSpecs(adapter).reduce((sum, { shape }) => sum + elementCount(shape), 0),
     factorPairs: adapter.factorPairs,
     sha256: sha256(await hashCheckpoint(checkpoint), canonicalJson(await readModelConfig(folder)), tokenizer.identity),
   };

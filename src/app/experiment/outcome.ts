@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { withFileErrors } from "../../core/base/file-errors.ts";
 import type { NamedTensors } from "../../core/base/tensor.ts";
 import { syncFolder, temporaryBeside } from "../../core/store/files.ts";
-import { exportPeftAdapter } from "../../llm/adapters/peft.ts";
+import { writeAdapterFolder } from "../../llm/adapters/adapter-folder.ts";
 import { encodePrompt } from "../../llm/data/encode-example.ts";
 import type { Trainer } from "../../llm/training/types.ts";
 import type { PreparedData } from "./data.ts";
@@ -44,12 +44,13 @@ function promptIds(prompt: string, { model: { tokenizer }, data: { template, kin
 }
 
 /** Writes the adapter's folder: whole or not at all, in place of an earlier one. Throws FedtuneError("resources"). */
-export function writeAdapter(folder: string, tensors: NamedTensors<"float32">, plan: Plan): void {
+export async function writeAdapter(folder: string, tensors: NamedTensors<"float32">, { plan, model, trainer }: { readonly plan: Plan; readonly model: PreparedModel; readonly trainer: Pick<Trainer, "savedAdapter"> }): Promise<void> {
+  const saved = await trainer.savedAdapter(tensors);
   const target = join(folder, ADAPTER);
   // What a killed export left behind.
   for (const name of readdirSync(folder)) if (name.startsWith(`${ADAPTER}.tmp-`)) rmSync(join(folder, name), { recursive: true, force: true });
   const temporary = temporaryBeside(target);
-  exportPeftAdapter(temporary, tensors, plan.adapter, plan.model);
+  writeAdapterFolder(temporary, { ...saved, settings: plan.adapter, model: model.model, baseModel: plan.model });
   withFileErrors(target, "a folder to write", () => {
     if (existsSync(target)) rmSync(target, { recursive: true });
     renameSync(temporary, target);

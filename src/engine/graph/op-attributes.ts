@@ -43,7 +43,8 @@ export interface OpAttributes {
   readonly Reshape: { readonly shape: readonly Dim[] };
   readonly Transpose: { readonly permutation: readonly number[] };
   readonly Expand: { readonly shape: readonly Dim[] };
-  readonly Split: { readonly axis: number; readonly sizes: readonly number[] };
+  /** Sizes that are symbolic are taken on trust to add up to the axis. */
+  readonly Split: { readonly axis: number; readonly sizes: readonly Dim[] };
   /** `size` names the joined dimension; needed only where it is symbolic. */
   readonly Concat: { readonly axis: number; readonly size?: string };
   readonly ReduceSum: { readonly axes: readonly number[] };

@@ -133,7 +133,7 @@ export function expand(x: Value, shape: readonly Dim[]): Value {
   return sameShape(x.shape, shape) ? x : emitOne("Expand", [x], { shape });
 }
 /** Pieces of the given sizes along an axis. */
-export function split(x: Value, axis: number, sizes: readonly number[]): readonly Value[] {
+export function split(x: Value, axis: number, sizes: readonly Dim[]): readonly Value[] {
   return sizes.length === 1 ? [x] : x.builder.emit("Split", [x], { axis, sizes });
 }
 /** Joins along an axis; `size` names the joined dimension where it is symbolic. */

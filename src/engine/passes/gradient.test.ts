@@ -212,10 +212,9 @@ describe("what the gradient refuses", () => {
     }
   });
 
-  test("a mean over a symbolic axis and pieces joined along one, by name", () => {
+  test("a mean over a symbolic axis, by name", () => {
     const builder = new GraphBuilder();
     const x = builder.input("x", "float32", ["T", 3]);
     expect(() => slopes(builder, must(builder.emit("ReduceMean", [x], { axes: [0] })[0], "mean"), [x])).toThrow("ReduceMean: no gradient over a symbolic axis");
-    expect(() => slopes(builder, must(builder.emit("Concat", [x, x], { axis: 0, size: "S" })[0], "joined"), [x])).toThrow("Concat: no gradient along a symbolic axis");
   });
 });

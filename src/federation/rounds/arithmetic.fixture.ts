@@ -60,6 +60,7 @@ export function createArithmeticTrainer(options: ArithmeticOptions = {}): Traine
   };
   return {
     initialAdapter: async () => draw([99, 0, 0]),
+    savedAdapter: async (adapter) => ({ parameters: adapter, frozen: new Map() }),
     train: async (jobs, { onStep, signal }) => {
       options.onGroup?.(jobs.map(({ client }) => client));
       await setImmediate();

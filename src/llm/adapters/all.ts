@@ -1,26 +1,38 @@
 /** The record of adapter methods, by the name that the config uses. */
-import { randomKey, uniforms } from "../../core/base/random.ts";
-import { elementCount, tensor, zeros } from "../../core/base/tensor.ts";
-import type { NamedTensors, Tensor } from "../../core/base/tensor.ts";
-import type { LinearModule } from "../architectures/architecture.ts";
-import type { BoundAdapter } from "./adapter.ts";
-import { bindLora } from "./lora.ts";
-import type { AdapterSettings } from "./settings.ts";
+import type { z } from "zod";
+import { normals, randomKey, uniforms } from "../../core/base/random.ts";
+import { tensor } from "../../core/base/tensor.ts";
+import type { NamedTensors } from "../../core/base/tensor.ts";
+import type { ArchitectureModel } from "../architectures/architecture.ts";
+import type { AdapterMethod, BoundAdapter, ParameterSpec, StartSources } from "./adapter.ts";
+import { lora } from "./lora.ts";
 
-const METHODS = { lora: bindLora } satisfies Record<AdapterSettings["method"], unknown>;
+export const ADAPTER_METHODS = { lora } as const;
 
-/** An adapter method bound to a model's modules. Throws FedtuneError("config") where its targets match nothing. */
-export function bindAdapter(settings: AdapterSettings, linears: readonly LinearModule[]): BoundAdapter {
-  return METHODS[settings.method](settings, linears);
+type Methods = typeof ADAPTER_METHODS;
+/** The settings of an adapter, of whichever method. */
+export type AdapterSettings = { readonly [M in keyof Methods]: z.infer<Methods[M]["schema"]> }[keyof Methods];
+
+/** The method that settings belong to. */
+export function methodOf(settings: AdapterSettings): AdapterMethod<AdapterSettings> {
+  // The record is indexed by the settings' own discriminator; TypeScript cannot correlate the two.
+  return ADAPTER_METHODS[settings.method] as unknown as AdapterMethod<AdapterSettings>;
 }
 
-/** The tensors that training starts from: a pure function of the seed and each tensor's name. */
-export function initialTensors(adapter: BoundAdapter, seed: number): NamedTensors<"float32"> {
+/** An adapter method bound to a model's modules. Throws FedtuneError("config") where its settings do not fit the model. */
+export function bindAdapter(settings: AdapterSettings, model: ArchitectureModel): BoundAdapter {
+  return methodOf(settings).bind(settings, model);
+}
+
+/** Where tensors start from besides the seed. */
+export type StartContext = Pick<StartSources, "base" | "tokenize">;
+
+/** The values that tensors have before training: a pure function of the seed, each tensor's name and the base. */
+export function initialTensors(specs: readonly ParameterSpec[], seed: number, context: StartContext): NamedTensors<"float32"> {
   return new Map(
-    adapter.parameters.map(({ name, shape, start }): [string, Tensor<"float32">] => {
-      if (start.kind === "zeros") return [name, zeros("float32", shape)];
-      const draws = uniforms(randomKey(seed, `initial ${name}`), [], elementCount(shape));
-      return [name, tensor("float32", shape, Float32Array.from(draws, (u) => (2 * u - 1) * start.bound))];
+    specs.map(({ name, shape, start }) => {
+      const key = randomKey(seed, `initial ${name}`);
+      return [name, tensor("float32", shape, start({ ...context, uniforms: (n) => uniforms(key, [], n), normals: (n) => normals(key, [], n) }))];
     }),
   );
 }

@@ -14,36 +14,39 @@ import type { BoundAdapter } from "./adapter.ts";
 /** What a model folder holds besides its weights. */
 const OTHER_FILES = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model", "vocab.json", "merges.txt", "added_tokens.json", "chat_template.jinja", "model.safetensors.index.json"];
 
-function narrow(data: Float32Array, like: Tensor): Tensor {
-  if (like.dtype === "float16") return tensor("float16", like.shape, float32ToFloat16(data));
-  if (like.dtype === "bfloat16") return tensor("bfloat16", like.shape, float32ToBfloat16(data));
-  return tensor("float32", like.shape, data);
+function narrow(data: Float64Array | Float32Array, like: Tensor): Tensor {
+  const single = data instanceof Float32Array ? data : Float32Array.from(data);
+  if (like.dtype === "float16") return tensor("float16", like.shape, float32ToFloat16(single));
+  if (like.dtype === "bfloat16") return tensor("bfloat16", like.shape, float32ToBfloat16(single));
+  return tensor("float32", like.shape, single);
 }
 
 /**
  * Writes base + adapter to `out`. Half-precision weights are rounded once, at the end.
- * Throws FedtuneError("model") where the adapter changes an output embedding that is tied to the input embedding.
+ * @param tensors parameters and frozen tensors of the adapter
+ * @throws FedtuneError("model") where the method cannot be merged, or changes an output embedding that is tied to the input embedding
  */
 export function exportMerged(options: { readonly modelFolder: string; readonly out: string }, model: ArchitectureModel, adapter: BoundAdapter, tensors: NamedTensors<"float32">): void {
   const { modelFolder, out } = options;
   const checkpoint = openCheckpoint(modelFolder);
   if (resolve(out) === resolve(modelFolder)) throw new FedtuneError("config", { where: "export", expected: "a folder other than the model's own", got: out, remedy: "Give another --out" });
-  if (adapter.adaptsHead && model.head.tensor !== `${model.head.path}.weight`) {
+  const { merge } = adapter;
+  if (typeof merge !== "function") throw new FedtuneError("model", { where: "export", expected: "an adapter that can be folded into weights", got: merge.none, remedy: "Export the adapter in PEFT's format instead" });
+  if (adapter.changesHead && model.tied.has(`${model.head.path}.weight`)) {
     throw new FedtuneError("model", { where: model.head.path, expected: "an output embedding of its own", got: "one tied to the input embedding", remedy: "Export the adapter in PEFT's format instead" });
   }
   ensureWritableFolder(out);
-  const linears = new Map(model.linears.map((l) => [l.weight, l.path]));
+  const known = new Set(model.tensors.flatMap(({ parts }) => parts.map(({ name }) => name)));
   const values = (name: string): Float32Array => must(tensors.get(name), name).data;
   for (const file of checkpoint.files) {
     const names = [...file.tensors.keys()];
     const declarations = names.map((name) => ({ name, dtype: checkpoint.entry(name).dtype, shape: checkpoint.entry(name).shape }));
     using writer = createSafetensorsWriter(join(out, basename(file.path)), declarations, { metadata: { format: "pt" } });
     for (const name of names) {
-      const path = linears.get(name);
-      const change = path === undefined ? undefined : adapter.weightChange(path, values);
+      const own = [name, model.checkpointPrefix + name].find((n) => known.has(n));
       const original = checkpoint.read(name);
-      if (change === undefined) writer.write(name, original);
-      else writer.write(name, narrow(checkpoint.readFloat32(name).data.map((w, i) => w + (change[i] ?? 0)), original));
+      const merged = own === undefined ? undefined : merge({ name: own, shape: original.shape, base: checkpoint.readFloat32(name).data, values });
+      writer.write(name, merged === undefined ? original : narrow(merged, original));
     }
     writer.finish();
   }

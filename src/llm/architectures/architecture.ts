@@ -1,7 +1,6 @@
-/** What an architecture tells the rest: its tensors, its linear modules, and its forward pass with sites for adapters. */
-import type { GraphBuilder } from "../../engine/graph/builder.ts";
-import type { Dim } from "../../engine/graph/dims.ts";
+/** What an architecture tells the rest: its modules and its forward pass; and where an adapter may change that pass. */
 import type { Value } from "../../engine/graph/value.ts";
+import type { ForwardPass } from "./forward-pass.ts";
 
 /** A tensor of the prepared base: tensors of the checkpoint joined along their first axis. */
 export interface BaseTensor {
@@ -11,28 +10,33 @@ export interface BaseTensor {
   readonly parts: readonly { readonly name: string; readonly rows: number }[];
 }
 
-/** A linear module by its Hugging Face path: y = x · weightᵀ. */
+/** A linear module by its Hugging Face path: y = x · weightᵀ + bias. */
 export interface LinearModule {
   readonly path: string;
   readonly inFeatures: number;
   readonly outFeatures: number;
-  /** Name of its weight in the checkpoint, `[outFeatures, inFeatures]`. */
+  /** Name of its weight. */
   readonly weight: string;
+  /** Name of its bias `[outFeatures]`; absent where it has none. */
+  readonly bias?: string;
+  /** How the checkpoint holds the weight: `[outFeatures, inFeatures]`, or transposed. */
+  readonly layout: "out_in" | "in_out";
   /** Whether it is the output embedding, which PEFT's `all-linear` leaves out. */
   readonly isHead: boolean;
 }
 
-/** Where an adapter may attach: a linear module with what goes in and comes out. */
+/** Where an adapter may change a linear module: what goes in and what comes out. */
 export interface Site {
   readonly path: string;
   /** `[C, N, inFeatures]` */
   readonly input: Value;
-  /** `[C, N, outFeatures]` */
-  readonly output: Value;
+  /** `[C, N, outFeatures]`, before the bias. */
+  readonly product: Value;
+  /** `[outFeatures]` or `[C, 1, outFeatures]`; absent where the module has none. */
+  readonly bias?: Value;
+  /** x · weightᵀ of the module's own weight, for other inputs `[…, inFeatures]`. */
+  project(x: Value): Value;
 }
-
-/** What the adapter makes of a site's output; the output itself where none is attached. */
-export type Adapt = (site: Site) => Value;
 
 /** Keys and values of one layer, each `[X, K, S, E]` with X = C · B rows. */
 export interface LayerCache {
@@ -40,51 +44,53 @@ export interface LayerCache {
   readonly value: Value;
 }
 
-export interface ForwardInputs {
-  /** int32 `[C, B, T]` token ids. */
-  readonly ids: Value;
-  /** int32 `[C, B, T]` position of each token within its example. */
-  readonly positions: Value;
-  /** float32 `[X, 1, 1, T, S]`, 0 where a query may look at a key and very negative elsewhere. */
-  readonly mask: Value;
-  /** Keys and values of earlier tokens, one entry a layer; absent in training. */
-  readonly past?: readonly LayerCache[];
-  /** Name of the joined key dimension where there is a past. */
-  readonly keys?: string;
+/** What an adapter does to a forward pass; every hook that is absent leaves things as they are. */
+export interface AdapterHooks {
+  /** A tensor to use in place of the weight of this name, `[C, …shape]`. */
+  weight?(name: string): Value | undefined;
+  /** Embeddings `[C, n, D]` of the virtual tokens: ids from V upwards. */
+  virtualEmbeddings?(): Value;
+  /** What goes into a linear module, given what would: `[C, N, inFeatures]`. Undefined: unchanged. */
+  linearInput?(path: string, x: Value): Value | undefined;
+  /** The output of a linear module `[C, N, outFeatures]`, its bias included. Undefined: unchanged. */
+  linearOutput?(site: Site): Value | undefined;
+  /** Keys and values that stand before every example's own, `[C, K, n, E]` each. */
+  prefix?(layer: number): LayerCache;
+  /** The output of a sublayer (`attention` or `feed_forward` of a layer) before it is added to the residual stream, `[C, N, D]`. */
+  sublayer?(layer: number, kind: SublayerKind, x: Value): Value;
 }
 
-export interface ForwardResult {
-  /** float32 `[C, N, D]` after the final norm, N = B · T. */
-  readonly hidden: Value;
-  /** Keys and values of past and new tokens together. */
-  readonly cache: readonly LayerCache[];
-}
+export type SublayerKind = "attention" | "feed_forward";
 
 /** A model of some architecture, described by its config alone. */
 export interface ArchitectureModel {
   readonly modelType: string;
   readonly vocabSize: number;
   readonly hiddenSize: number;
+  /** Width of the token embeddings: `hiddenSize` in nearly every model. */
+  readonly embeddingSize: number;
   readonly layers: number;
+  readonly heads: number;
   readonly keyValueHeads: number;
   readonly headWidth: number;
   /** Longest sequence that the config promises. */
   readonly maxPositions: number;
   readonly tensors: readonly BaseTensor[];
   readonly linears: readonly LinearModule[];
-  /** The output embedding: its module path and the prepared tensor `[V, D]` that it multiplies by. */
-  readonly head: { readonly path: string; readonly tensor: string };
-  forward(builder: GraphBuilder, inputs: ForwardInputs, adapt: Adapt): ForwardResult;
+  /** Weights that share another's tensor, by name. */
+  readonly tied: ReadonlyMap<string, string>;
+  /** Name of the token embedding `[V, embeddingSize]`. */
+  readonly embedding: string;
+  /** The output embedding: its module path, and the soft cap of its logits (0: none). */
+  readonly head: { readonly path: string; readonly softCap: number };
+  /** What some checkpoints leave out in front of every tensor's name (`transformer.`). */
+  readonly checkpointPrefix: string;
+  /** `[C, N, D]` after the final norm, N = B · T. */
+  forward(pass: ForwardPass): Value;
 }
 
 /** One architecture, named as `model_type` in config.json. */
 export interface Architecture {
   /** Reads config.json. Throws FedtuneError("model") that names a field it cannot honour. */
   open(config: Readonly<Record<string, unknown>>, where: string): ArchitectureModel;
-}
-
-/** The tokens' dimensions `[C, B, T]` of ids. */
-export function tokenDims(ids: Value): { readonly clients: Dim; readonly rows: Dim; readonly tokens: Dim } {
-  const [clients = 1, rows = 1, tokens = 1] = ids.shape;
-  return { clients, rows, tokens };
 }

@@ -1,4 +1,5 @@
 /** Causal attention with grouped key-value heads, and its masks. Shared by architectures. */
+import { tensor } from "../../core/base/tensor.ts";
 import { multiplyDims } from "../../engine/graph/dims.ts";
 import type { Dim } from "../../engine/graph/dims.ts";
 import * as g from "../../engine/graph/operations.ts";
@@ -8,10 +9,24 @@ import type { LayerCache } from "./architecture.ts";
 /** Added to scores that may not be seen: exp of it is 0, and a row of nothing else stays finite. */
 const HIDDEN = -1e30;
 
-export interface HeadLayout {
+export interface AttentionShape {
   readonly heads: number;
   readonly keyValueHeads: number;
   readonly headWidth: number;
+  /** Scores are multiplied by it; default 1 / √E. */
+  readonly scale?: number;
+  /** Scores become cap · tanh(score / cap) (Gemma 2); 0 or absent: unchanged. */
+  readonly softCap?: number;
+}
+
+/** Which keys a token may look at. */
+export interface Sight {
+  /** float32 `[X, 1, 1, T, S]`: 0 where a query may look at a key and very negative elsewhere. A window counts the tokens looked back upon, the own included. */
+  mask(window?: number): Value;
+  /** int32 `[X, T]` */
+  readonly queryPositions: Value;
+  /** int32 `[X, S]` position of each key within its example. */
+  readonly keyPositions: Value;
 }
 
 function maskFrom(visible: Value): Value {
@@ -20,19 +35,41 @@ function maskFrom(visible: Value): Value {
   return g.reshape(g.where(visible, zero, g.scalar(visible, HIDDEN)), [x, 1, 1, t, s]);
 }
 
-/** Mask of packs: a token sees its own segment up to itself. Segments and positions int32 `[X, T]` → `[X, 1, 1, T, T]`. */
-export function packMask(segments: Value, positions: Value): Value {
-  const [x = 1, t = 1] = segments.shape;
-  const sameSegment = g.equal(g.reshape(segments, [x, t, 1]), g.reshape(segments, [x, 1, t]));
-  const notLater = g.lessOrEqual(g.reshape(positions, [x, 1, t]), g.reshape(positions, [x, t, 1]));
-  return maskFrom(g.and(sameSegment, notLater));
+/** Whether a key is not later than a query and within its window: bool `[X, T, S]`. */
+function isBehind(queryPositions: Value, keyPositions: Value, window: number | undefined): Value {
+  const [x = 1, t = 1] = queryPositions.shape;
+  const [queries, keys] = [g.reshape(queryPositions, [x, t, 1]), g.reshape(keyPositions, [x, 1, keyPositions.shape[1] ?? 1])];
+  const notLater = g.lessOrEqual(keys, queries);
+  if (window === undefined) return notLater;
+  const oldest = g.add(queries, queries.builder.constant(tensor("int32", [], Int32Array.of(1 - window))));
+  return g.and(notLater, g.lessOrEqual(oldest, keys));
 }
 
-/** Mask by positions alone: queries int32 `[X, T]`, keys int32 `[X, S]` → `[X, 1, 1, T, S]`. A key to hide has a position beyond any query's. */
-export function positionMask(queryPositions: Value, keyPositions: Value): Value {
-  const [x = 1, t = 1] = queryPositions.shape;
-  const s = keyPositions.shape[1] ?? 1;
-  return maskFrom(g.lessOrEqual(g.reshape(keyPositions, [x, 1, s]), g.reshape(queryPositions, [x, t, 1])));
+/** Sight within packs: a token sees its own segment up to itself. Segments and positions int32 `[X, T]`. */
+export function packSight(segments: Value, positions: Value): Sight {
+  const [x = 1, t = 1] = segments.shape;
+  return {
+    queryPositions: positions,
+    keyPositions: positions,
+    mask: (window) => maskFrom(g.and(g.equal(g.reshape(segments, [x, t, 1]), g.reshape(segments, [x, 1, t])), isBehind(positions, positions, window))),
+  };
+}
+
+/** Sight by positions alone: queries int32 `[X, T]`, keys int32 `[X, S]`. A key to hide has a position beyond any query's. */
+export function positionSight(queryPositions: Value, keyPositions: Value): Sight {
+  return { queryPositions, keyPositions, mask: (window) => maskFrom(isBehind(queryPositions, keyPositions, window)) };
+}
+
+/** Sight where `n` keys at positions 0 … n − 1 stand before the others, seen by every example; positions of the others count on from n. */
+export function prefixSight(own: Sight, n: number, keys: string): Sight {
+  const [x = 1] = own.keyPositions.shape;
+  const first = own.keyPositions.builder.constant(tensor("int32", [1, n], Int32Array.from({ length: n }, (_, i) => i)));
+  const positions = g.expand(first, [x, n]);
+  return {
+    queryPositions: own.queryPositions,
+    keyPositions: g.concat([positions, own.keyPositions], 1, keys),
+    mask: (window) => g.concat([maskFrom(isBehind(own.queryPositions, positions, window)), own.mask(window)], 4, keys),
+  };
 }
 
 /** `[X, T, H·E]` → `[X, H, T, E]`. */
@@ -42,21 +79,22 @@ export function splitHeads(x: Value, heads: number, width: number): Value {
 }
 
 /**
- * softmax(Q Kᵀ / √E + mask) V (Vaswani et al. 2017, eq. 1). Queries of a group share a key head by being laid under
+ * softmax(scale · Q Kᵀ + mask) V (Vaswani et al. 2017, eq. 1). Queries of a group share a key head by being laid under
  * one another, so keys and values are never repeated.
  * @param queries `[X, H, T, E]`
  * @param cache keys and values `[X, K, S, E]`
- * @param mask `[X, 1, 1, T, S]`
+ * @param mask `[X, 1, 1, T, S]`, or anything that broadcasts to `[X, K, H / K, T, S]`
  * @returns `[X, T, H·E]`
  */
-export function attend(queries: Value, { key, value }: LayerCache, mask: Value, { heads, keyValueHeads, headWidth }: HeadLayout): Value {
+export function attend(queries: Value, { key, value }: LayerCache, mask: Value, { heads, keyValueHeads, headWidth, scale = 1 / Math.sqrt(headWidth), softCap = 0 }: AttentionShape): Value {
   const [x = 1, , t = 1] = queries.shape;
   const s: Dim = key.shape[2] ?? 1;
   const group = heads / keyValueHeads;
   const grouped = [x, keyValueHeads, multiplyDims(group, t)] as const;
   const q = g.reshape(queries, [...grouped, headWidth]); // [X, K, G·T, E]
-  const scores = g.matMul(q, key, { transB: true, alpha: 1 / Math.sqrt(headWidth) }); // [X, K, G·T, S]
-  const masked = g.add(g.reshape(scores, [x, keyValueHeads, group, t, s]), mask); // [X, K, G, T, S]
+  const scores = g.matMul(q, key, { transB: true, alpha: softCap === 0 ? scale : scale / softCap }); // [X, K, G·T, S]
+  const capped = softCap === 0 ? scores : g.mul(g.tanh(scores), softCap);
+  const masked = g.add(g.reshape(capped, [x, keyValueHeads, group, t, s]), mask); // [X, K, G, T, S]
   const probabilities = g.reshape(g.softmax(masked), [...grouped, s]);
   const mixed = g.matMul(probabilities, value); // [X, K, G·T, E]
   const byToken = g.transpose(g.reshape(mixed, [x, heads, t, headWidth]), [0, 2, 1, 3]); // [X, T, H, E]

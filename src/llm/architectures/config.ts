@@ -1,7 +1,7 @@
 /** Reads a model's config.json and finds its architecture. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { z } from "zod";
+import { z } from "zod";
 import { didYouMean, FedtuneError, messageOf } from "../../core/base/errors.ts";
 
 /** config.json of a model folder as an object. Throws FedtuneError("model") where it is missing or not JSON. */
@@ -47,5 +47,32 @@ export function pickArchitecture<T>(architectures: Readonly<Record<string, T>>, 
   throw new FedtuneError("model", {
     where: `${where}: model_type`, expected: `an architecture that fedtune has (${known.join(", ")})`,
     got: typeof type === "string" ? `\`${type}\`` : "no model_type", remedy: typeof type === "string" ? didYouMean(type, known) : "",
+  });
+}
+
+/** A positive integer of a config. */
+export const count = z.int().positive();
+
+/** 0 … n − 1. */
+export function indices(n: number): readonly number[] {
+  return Array.from({ length: n }, (_, i) => i);
+}
+
+export interface AttentionFields {
+  readonly hidden_size: number;
+  readonly num_attention_heads: number;
+  readonly num_key_value_heads?: number | null | undefined;
+  readonly head_dim?: number | null | undefined;
+}
+
+/** Heads, key-value heads and head width as configs of the Llama family write them. Throws FedtuneError("model") where they do not fit. */
+export function attentionSizes(config: AttentionFields, where: string): { readonly heads: number; readonly keyValueHeads: number; readonly headWidth: number } {
+  const heads = config.num_attention_heads;
+  const keyValueHeads = config.num_key_value_heads ?? heads;
+  const headWidth = config.head_dim ?? config.hidden_size / heads;
+  if (Number.isInteger(headWidth) && headWidth % 2 === 0 && heads % keyValueHeads === 0) return { heads, keyValueHeads, headWidth };
+  throw new FedtuneError("model", {
+    where: `${where}: num_attention_heads`, expected: "heads that divide hidden_size into even widths and are a multiple of num_key_value_heads",
+    got: `${heads} heads, ${keyValueHeads} key-value heads, hidden_size ${config.hidden_size}`,
   });
 }

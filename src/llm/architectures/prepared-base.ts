@@ -42,11 +42,18 @@ export async function hashCheckpoint(checkpoint: Checkpoint): Promise<string> {
   return sha256(hashes.join(" "));
 }
 
+/** The name that a tensor has in a checkpoint: some leave out the prefix of the whole model. */
+export function checkpointName(checkpoint: Checkpoint, model: Pick<ArchitectureModel, "checkpointPrefix">, name: string): string {
+  const short = name.startsWith(model.checkpointPrefix) ? name.slice(model.checkpointPrefix.length) : name;
+  return checkpoint.has(name) || !checkpoint.has(short) ? name : short;
+}
+
 /** Throws FedtuneError("model") where a tensor is missing or its shape contradicts config.json. */
 export function checkShapes(checkpoint: Checkpoint, model: ArchitectureModel): void {
   const wanted = new Set(model.tensors.flatMap(({ parts }) => parts.map(({ name }) => name)));
   for (const { parts, shape } of model.tensors) {
-    for (const { name, rows } of parts) {
+    for (const { name: full, rows } of parts) {
+      const name = checkpointName(checkpoint, model, full);
       if (!checkpoint.has(name)) {
         throw new FedtuneError("model", {
           where: checkpoint.folder, expected: `a tensor ${name}, as config.json asks for`, got: "none of that name",
@@ -62,15 +69,20 @@ export function checkShapes(checkpoint: Checkpoint, model: ArchitectureModel): v
   }
 }
 
-function readJoined(checkpoint: Checkpoint, { shape, parts }: BaseTensor): Float32Array {
+function readJoined(checkpoint: Checkpoint, model: ArchitectureModel, { shape, parts }: BaseTensor): Float32Array {
   const joined = new Float32Array(elementCount(shape));
   let at = 0;
   for (const { name } of parts) {
-    const { data } = checkpoint.readFloat32(name);
+    const { data } = checkpoint.readFloat32(checkpointName(checkpoint, model, name));
     joined.set(data, at);
     at += data.length;
   }
   return joined;
+}
+
+/** One tensor by its name in the model, tied names included, as float32. */
+export function readBaseTensor(checkpoint: Checkpoint, model: Pick<ArchitectureModel, "checkpointPrefix" | "tied">, name: string): Float32Array {
+  return checkpoint.readFloat32(checkpointName(checkpoint, model, model.tied.get(name) ?? name)).data;
 }
 
 /** Makes the prepared base of a checkpoint, or finds it in the cache. Memory: one tensor. */
@@ -83,7 +95,7 @@ export async function prepareBase(folder: string, model: ArchitectureModel): Pro
   const key = sha256(canonicalJson({ LAYOUT_VERSION, checkpointHash, precision: "float32", tensors }));
   const path = await cachedFile(`base/${key}.safetensors`, async (temporaryPath) => {
     using writer = createSafetensorsWriter(temporaryPath, tensors.map(({ name, shape }) => ({ name, dtype: "float32" as const, shape })), { align: PAGE_BYTES });
-    for (const t of tensors) writer.write(t.name, tensor("float32", t.shape, readJoined(checkpoint, t)));
+    for (const t of tensors) writer.write(t.name, tensor("float32", t.shape, readJoined(checkpoint, model, t)));
     writer.finish();
   });
   return { weights: mapSafetensors(path), checkpointHash, parameters: model.tensors.reduce((n, t) => n + elementCount(t.shape), 0) };

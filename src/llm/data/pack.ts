@@ -11,14 +11,21 @@ interface Bin {
   used: number;
 }
 
+/** Virtual tokens of a prompt method: each example has `count` of them in front, with ids from `firstId` upwards. */
+export interface VirtualTokens {
+  readonly count: number;
+  readonly firstId: number;
+}
+const NONE: VirtualTokens = { count: 0, firstId: 0 };
+
 /** Number of tokens of example `index`. */
 function lengthOf(dataset: EncodedDataset, index: number): number {
   return (dataset.offsets[index + 1] ?? 0) - (dataset.offsets[index] ?? 0);
 }
 
 /** First-fit decreasing: longest example first, each into the first row that has room. Ties keep their order. */
-function fillBins(dataset: EncodedDataset, indices: ArrayLike<number>, width: number): Bin[] {
-  const order = Array.from(indices, (index, at) => ({ index, at, length: lengthOf(dataset, index) })).sort((a, b) => b.length - a.length || a.at - b.at);
+function fillBins(dataset: EncodedDataset, indices: ArrayLike<number>, width: number, virtual: VirtualTokens): Bin[] {
+  const order = Array.from(indices, (index, at) => ({ index, at, length: virtual.count + lengthOf(dataset, index) })).sort((a, b) => b.length - a.length || a.at - b.at);
   const bins: Bin[] = [];
   for (const { index, length } of order) {
     if (length > width) {
@@ -35,7 +42,7 @@ function fillBins(dataset: EncodedDataset, indices: ArrayLike<number>, width: nu
 }
 
 /** Writes rows as flat arrays; as wide as the longest of them. */
-function layOut(dataset: EncodedDataset, bins: readonly Bin[]): PackedRows {
+function layOut(dataset: EncodedDataset, bins: readonly Bin[], virtual: VirtualTokens): PackedRows {
   const width = bins.reduce((widest, bin) => Math.max(widest, bin.used), 0);
   const size = bins.length * width;
   const ids = new Int32Array(size); // [rows, width]
@@ -49,9 +56,14 @@ function layOut(dataset: EncodedDataset, bins: readonly Bin[]): PackedRows {
     for (const [segment, index] of bin.examples.entries()) {
       const start = dataset.offsets[index] ?? 0;
       const length = lengthOf(dataset, index);
+      for (let p = 0; p < virtual.count; p++, at++) {
+        ids[at] = virtual.firstId + p;
+        positions[at] = p;
+        segments[at] = segment + 1;
+      }
       for (let p = 0; p < length; p++, at++) {
         ids[at] = dataset.ids[start + p] ?? 0;
-        positions[at] = p;
+        positions[at] = virtual.count + p;
         segments[at] = segment + 1;
         const next = p + 1 < length ? (dataset.labels[start + p + 1] ?? IGNORED_LABEL) : IGNORED_LABEL;
         if (next === IGNORED_LABEL) continue;
@@ -61,7 +73,7 @@ function layOut(dataset: EncodedDataset, bins: readonly Bin[]): PackedRows {
       examples++;
     }
   }
-  const tokens = bins.reduce((sum, bin) => sum + bin.used, 0);
+  const tokens = bins.reduce((sum, bin) => sum + bin.used, 0) - examples * virtual.count;
   return { rows: bins.length, width, ids, positions, segments, labelledRows: Int32Array.from(labelledRows), targets: Int32Array.from(targets), examples, tokens };
 }
 
@@ -70,8 +82,9 @@ function layOut(dataset: EncodedDataset, bins: readonly Bin[]): PackedRows {
  * Rows are as wide as the longest of them, at most `width` tokens; the first token of an example is never a target.
  * An index that occurs twice is laid out twice. Throws FedtuneError "config" for an example longer than `width`.
  */
-export function packExamples(dataset: EncodedDataset, indices: ArrayLike<number>, options: { readonly width: number }): PackedRows {
-  return layOut(dataset, fillBins(dataset, indices, options.width));
+export function packExamples(dataset: EncodedDataset, indices: ArrayLike<number>, options: { readonly width: number; readonly virtual?: VirtualTokens }): PackedRows {
+  const virtual = options.virtual ?? NONE;
+  return layOut(dataset, fillBins(dataset, indices, options.width, virtual), virtual);
 }
 
 /**
@@ -82,13 +95,14 @@ export function packExamples(dataset: EncodedDataset, indices: ArrayLike<number>
 export function microBatches(
   dataset: EncodedDataset,
   indices: ArrayLike<number>,
-  options: { readonly width: number; readonly tokensPerMicroBatch: number },
+  options: { readonly width: number; readonly tokensPerMicroBatch: number; readonly virtual?: VirtualTokens },
 ): readonly PackedRows[] {
-  const bins = fillBins(dataset, indices, options.width).sort((a, b) => b.used - a.used);
+  const virtual = options.virtual ?? NONE;
+  const bins = fillBins(dataset, indices, options.width, virtual).sort((a, b) => b.used - a.used);
   const widest = bins[0]?.used ?? 1;
   const rowsEach = Math.max(1, Math.floor(options.tokensPerMicroBatch / Math.max(1, widest)));
   const batches = Math.ceil(bins.length / rowsEach);
   return Array.from({ length: batches }, (_, i) =>
-    layOut(dataset, bins.slice(Math.floor((i * bins.length) / batches), Math.floor(((i + 1) * bins.length) / batches))),
+    layOut(dataset, bins.slice(Math.floor((i * bins.length) / batches), Math.floor(((i + 1) * bins.length) / batches)), virtual),
   );
 }

@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { z } from "zod";
 import { FedtuneError } from "../../core/base/errors.ts";
 import { resolveModelFolder } from "../../core/store/hub.ts";
-import { bindAdapter } from "../adapters/all.ts";
+import { readAdapterSettings, readAdapterTensors, writeAdapterFolder } from "../adapters/adapter-folder.ts";
+import { bindAdapter, initialTensors } from "../adapters/all.ts";
 import { exportMerged } from "../adapters/merge.ts";
-import { exportPeftAdapter, importPeftTensors, readPeftSettings } from "../adapters/peft.ts";
 import { openArchitecture } from "../architectures/all.ts";
+import { startContext } from "./local-trainer.ts";
 
 export interface ExportOptions {
   /** Folder of a PEFT adapter, or of a run that holds one. */
@@ -35,13 +36,16 @@ function namedBase(folder: string): string {
 /** Writes the adapter or the merged model and says which files. The adapter is checked against its model first. */
 export async function exportAdapter(options: ExportOptions): Promise<{ readonly folder: string; readonly files: readonly string[] }> {
   const source = adapterFolder(options.source);
-  const settings = readPeftSettings(source);
-  const base = options.model ?? namedBase(source);
-  const modelFolder = await resolveModelFolder(base);
+  const settings = readAdapterSettings(source);
+  const baseModel = options.model ?? namedBase(source);
+  const modelFolder = await resolveModelFolder(baseModel);
   const model = await openArchitecture(modelFolder);
-  const adapter = bindAdapter(settings, model.linears);
-  const tensors = importPeftTensors(source, adapter);
-  if (options.format === "merged") exportMerged({ modelFolder, out: options.out }, model, adapter, tensors);
-  else exportPeftAdapter(options.out, tensors, settings, base);
+  const adapter = bindAdapter(settings, model);
+  const tensors = readAdapterTensors(source, adapter);
+  if (options.format === "peft") writeAdapterFolder(options.out, { ...tensors, settings, model, baseModel });
+  else {
+    const drawn = initialTensors(adapter.frozen.filter(({ name }) => !tensors.frozen.has(name)), 0, startContext(modelFolder, model));
+    exportMerged({ modelFolder, out: options.out }, model, adapter, new Map([...tensors.parameters, ...tensors.frozen, ...drawn]));
+  }
   return { folder: options.out, files: readdirSync(options.out).sort() };
 }

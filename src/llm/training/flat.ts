@@ -41,3 +41,12 @@ export function splitParameters(flat: Value, specs: readonly ParameterSpec[]): R
   const pieces = g.split(flat, 1, specs.map(({ shape }) => elementCount(shape)));
   return new Map(specs.map(({ name, shape }, i) => [name, g.reshape(must(pieces[i], name), [clients, ...shape])]));
 }
+
+/** Parameters `[C, …shape]` by name as one flat `[C, P]` value, in the order of the specs. */
+export function joinParameters(named: ReadonlyMap<string, Value>, specs: readonly ParameterSpec[]): Value {
+  const pieces = specs.map(({ name, shape }) => {
+    const value = must(named.get(name), name);
+    return g.reshape(value, [value.shape[0] ?? 1, elementCount(shape)]);
+  });
+  return g.concat([must(pieces[0], "a parameter"), ...pieces.slice(1)], 1);
+}

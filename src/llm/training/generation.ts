@@ -3,6 +3,7 @@ import { FedtuneError, interrupted, must } from "../../core/base/errors.ts";
 import { tensor } from "../../core/base/tensor.ts";
 import type { Tensor } from "../../core/base/tensor.ts";
 import type { Session } from "../../engine/runtime/onnx-session.ts";
+import type { BoundAdapter } from "../adapters/adapter.ts";
 import type { ArchitectureModel } from "../architectures/architecture.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { HIDDEN_POSITION } from "./graphs.ts";
@@ -13,8 +14,8 @@ export interface GenerationContext {
   readonly session: Session;
   readonly model: ArchitectureModel;
   readonly tokenizer: Tokenizer;
-  /** float32 `[1, P]` */
-  readonly parameters: Tensor;
+  /** The adapter that the session was built with, its tensors as feeds, and the session that makes its prefix. */
+  readonly adapted: { readonly adapter: BoundAdapter; readonly feeds: Readonly<Record<string, Tensor>>; readonly prefix: () => Promise<Session> } | undefined;
   readonly aborted: () => boolean;
   readonly onToken: (row: number, id: number) => void;
 }
@@ -25,9 +26,19 @@ interface Text {
   done: boolean;
 }
 
-function emptyCache({ layers, keyValueHeads, headWidth }: ArchitectureModel, rows: number): Record<string, Tensor> {
-  const empty = tensor("float32", [rows, keyValueHeads, 0, headWidth], new Float32Array(0));
-  return Object.fromEntries(Array.from({ length: layers }, (_, i) => [[`past_key_${i}`, empty], [`past_value_${i}`, empty]] as const).flat());
+/** Keys and values that stand before every prompt: the adapter's prefix, or none. */
+export async function startCache({ model, adapted }: Pick<GenerationContext, "model" | "adapted">, rows: number): Promise<Record<string, Tensor>> {
+  const { layers, keyValueHeads, headWidth } = model;
+  const n = adapted?.adapter.prefixTokens ?? 0;
+  const prefix = adapted === undefined || n === 0 ? undefined : await (await adapted.prefix()).run(adapted.feeds);
+  const everyRow = (name: string): Tensor => {
+    const data = new Float32Array(rows * keyValueHeads * n * headWidth);
+    // The graph declares it as float32.
+    const own = prefix === undefined ? undefined : (must(prefix[name], name).data as Float32Array);
+    if (own !== undefined) for (let row = 0; row < rows; row++) data.set(own, row * own.length);
+    return tensor("float32", [rows, keyValueHeads, n, headWidth], data);
+  };
+  return Object.fromEntries(Array.from({ length: layers }, (_, i) => [[`past_key_${i}`, everyRow(`key_${i}`)], [`past_value_${i}`, everyRow(`value_${i}`)]] as const).flat());
 }
 
 function nextCache(out: Readonly<Record<string, Tensor>>, layers: number): Record<string, Tensor> {
@@ -52,31 +63,36 @@ function accept(text: Text, id: number, { options, tokenizer }: { readonly optio
  * model's context; "interrupted" once `aborted` says so.
  */
 export async function generateTexts(context: GenerationContext, prompts: readonly Int32Array[], options: GenerateOptions): Promise<readonly Int32Array[]> {
-  const { session, model, tokenizer, parameters } = context;
+  const { session, model, tokenizer, adapted } = context;
   const rows = prompts.length;
-  const longest = Math.max(0, ...prompts.map((p) => p.length));
+  const [virtual, prefix] = [adapted?.adapter.virtualTokens ?? 0, adapted?.adapter.prefixTokens ?? 0];
   const shortest = Math.min(...prompts.map((p) => p.length));
   if (shortest === 0) throw new FedtuneError("config", { where: "prompt", expected: "at least one token", got: "an empty prompt", remedy: "Give some text" });
-  if (longest + options.maxNewTokens > model.maxPositions) {
-    throw new FedtuneError("config", { where: "prompt", expected: `prompt and new tokens within the model's ${model.maxPositions} positions`, got: `${longest} + ${options.maxNewTokens}`, remedy: "Shorten the prompt or lower max_new_tokens" });
+  const starts = prompts.map((p) => Int32Array.from([...Array.from({ length: virtual }, (_, i) => model.vocabSize + i), ...p]));
+  const longest = Math.max(0, ...starts.map((p) => p.length));
+  if (prefix + longest + options.maxNewTokens > model.maxPositions) {
+    const own = virtual + prefix > 0 ? `, ${virtual + prefix} of the adapter's own included` : "";
+    throw new FedtuneError("config", { where: "prompt", expected: `prompt and new tokens within the model's ${model.maxPositions} positions`, got: `${prefix + longest} + ${options.maxNewTokens}${own}`, remedy: "Shorten the prompt or lower max_new_tokens" });
   }
   const texts = prompts.map((): Text => ({ ids: [], done: false }));
-  const padding = prompts.map((p) => longest - p.length);
+  const padding = starts.map((p) => longest - p.length);
+  // Keys in their order: the prefix, padding that nobody sees, the text.
+  const keyPosition = (pad: number, at: number): number => (at < prefix || at >= prefix + pad ? at - (at < prefix ? 0 : pad) : HIDDEN_POSITION);
   const keyPositions = (length: number): Tensor =>
-    tensor("int32", [rows, length], Int32Array.from({ length: rows * length }, (_, i) => ((i % length) < (padding[Math.floor(i / length)] ?? 0) ? HIDDEN_POSITION : (i % length) - (padding[Math.floor(i / length)] ?? 0))));
+    tensor("int32", [rows, length], Int32Array.from({ length: rows * length }, (_, i) => keyPosition(padding[Math.floor(i / length)] ?? 0, i % length)));
   const ids = new Int32Array(rows * longest);
-  prompts.forEach((prompt, row) => ids.set(prompt, row * longest + (padding[row] ?? 0)));
-  const positions = Int32Array.from(ids, (_, i) => Math.max(0, (i % longest) - (padding[Math.floor(i / longest)] ?? 0)));
+  starts.forEach((start, row) => ids.set(start, row * longest + (padding[row] ?? 0)));
+  const positions = Int32Array.from(ids, (_, i) => prefix + Math.max(0, (i % longest) - (padding[Math.floor(i / longest)] ?? 0)));
 
   let feeds: Record<string, Tensor> = {
     ids: tensor("int32", [1, rows, longest], ids),
     positions: tensor("int32", [1, rows, longest], positions),
     rows: tensor("int32", [1, rows], Int32Array.from({ length: rows }, (_, row) => (row + 1) * longest - 1)),
-    ...emptyCache(model, rows),
+    ...(await startCache(context, rows)),
   };
   for (let step = 0; step < options.maxNewTokens; step++) {
     if (context.aborted()) throw interrupted("generation");
-    const out = await session.run({ ...feeds, key_positions: keyPositions(longest + step), parameters });
+    const out = await session.run({ ...feeds, key_positions: keyPositions(prefix + longest + step), ...adapted?.feeds });
     // The graph declares logits as float32.
     const logits = must(out["logits"], "logits").data as Float32Array;
     const next = texts.map((text, row) => {
@@ -89,7 +105,7 @@ export async function generateTexts(context: GenerationContext, prompts: readonl
     if (texts.every((text) => text.done)) break;
     feeds = {
       ids: tensor("int32", [1, rows, 1], Int32Array.from(next)),
-      positions: tensor("int32", [1, rows, 1], Int32Array.from(padding, (pad) => longest + step - pad)),
+      positions: tensor("int32", [1, rows, 1], Int32Array.from(padding, (pad) => prefix + longest + step - pad)),
       rows: tensor("int32", [1, rows], Int32Array.from({ length: rows }, (_, row) => row)),
       ...nextCache(out, model.layers),
     };

@@ -1,5 +1,9 @@
-/** The graphs of training: loss and gradients of C clients side by side, loss alone, and generation with a cache. */
+/**
+ * The graphs of training: loss and gradients of C clients side by side, loss alone, generation with a cache, and what an
+ * adapter's encoder and prefix give.
+ */
 import { must } from "../../core/base/errors.ts";
+import { tensor } from "../../core/base/tensor.ts";
 import { GraphBuilder } from "../../engine/graph/builder.ts";
 import { multiplyDims } from "../../engine/graph/dims.ts";
 import type { Dim } from "../../engine/graph/dims.ts";
@@ -7,15 +11,16 @@ import * as g from "../../engine/graph/operations.ts";
 import type { Graph } from "../../engine/graph/types.ts";
 import type { Value } from "../../engine/graph/value.ts";
 import { gradient } from "../../engine/passes/gradient.ts";
-import type { BoundAdapter } from "../adapters/adapter.ts";
-import type { Adapt, ArchitectureModel, LayerCache } from "../architectures/architecture.ts";
-import { packMask, positionMask } from "../architectures/attention.ts";
-import { flatSize, splitParameters } from "./flat.ts";
+import type { AdapterTensors, BoundAdapter, ParameterSpec } from "../adapters/adapter.ts";
+import type { AdapterHooks, ArchitectureModel, LayerCache } from "../architectures/architecture.ts";
+import { packSight, positionSight } from "../architectures/attention.ts";
+import { ForwardPass } from "../architectures/forward-pass.ts";
+import { flatSize, joinParameters, splitParameters } from "./flat.ts";
 
-/** A model under an adapter. */
+/** A model, under an adapter or bare. */
 export interface AdaptedModel {
   readonly model: ArchitectureModel;
-  readonly adapter: BoundAdapter;
+  readonly adapter: BoundAdapter | undefined;
 }
 
 export interface LossGraphOptions {
@@ -23,8 +28,6 @@ export interface LossGraphOptions {
   readonly clients: Dim;
   /** Most labelled rows of all clients that a run may have: sizes the pieces of the vocabulary product. */
   readonly maxLabelledRows: number;
-  /** Whether the adapter's dropout is on. */
-  readonly dropout: boolean;
 }
 
 /** A dropout mask that a run must be fed: bool `[C, N, width]`. */
@@ -43,61 +46,121 @@ function lossPieces(vocabSize: number, maxRows: number): { readonly chunks: numb
   return { chunks: Math.max(1, Math.ceil(maxRows / rows)), minimumRows: rows };
 }
 
+/** Name of the input that carries a frozen tensor of the adapter. */
+export const frozenInput = (name: string): string => `frozen ${name}`;
+
+/** The specs of what trains. */
+export function trainedSpecs(adapter: BoundAdapter): readonly ParameterSpec[] {
+  return adapter.encoder?.specs ?? adapter.parameters;
+}
+
+/** Whether parameters are what the encoder gives plus an anchor that a run is fed. */
+export function isAnchored(adapter: BoundAdapter): boolean {
+  return adapter.encoder?.travels === false;
+}
+
+interface AttachedAdapter {
+  readonly hooks: AdapterHooks;
+  readonly tensors: AdapterTensors;
+  /** `[C, P]`: what is differentiated. */
+  readonly flat: Value;
+}
+
+interface AttachOptions {
+  readonly clients: Dim;
+  /** Whether the encoder, where there is one, is part of the graph. */
+  readonly training: boolean;
+  dropout(path: string, x: Value): Value;
+}
+
+/** An adapter's tensors as inputs of a graph. */
+function attachAdapter(builder: GraphBuilder, adapter: BoundAdapter, { clients, training, dropout }: AttachOptions): AttachedAdapter {
+  const encoder = training ? adapter.encoder : undefined;
+  const specs = encoder?.specs ?? adapter.parameters;
+  const flat = builder.input("parameters", "float32", [clients, flatSize(specs)]);
+  let named = splitParameters(flat, specs);
+  if (encoder !== undefined) {
+    const trained = named;
+    named = encoder.encode((name) => must(trained.get(name), name));
+    if (isAnchored(adapter)) {
+      const anchor = splitParameters(builder.input("anchor", "float32", [clients, flatSize(adapter.parameters)]), adapter.parameters);
+      named = new Map([...named].map(([name, value]) => [name, g.add(value, must(anchor.get(name), name))]));
+    }
+  }
+  const frozen = new Map(adapter.frozen.map(({ name, shape }) => [name, builder.input(frozenInput(name), "float32", shape)]));
+  const tensors: AdapterTensors = { parameter: (name) => must(named.get(name), name), frozen: (name) => must(frozen.get(name), name), dropout };
+  return { hooks: adapter.attach(tensors), tensors, flat };
+}
+
+/** The logits `[C, L, V]` of hidden states `[C, L, D]`. */
+function logitsOf(pass: ForwardPass, { head }: ArchitectureModel, hidden: Value): Value {
+  const logits = pass.linear(head.path, hidden);
+  return head.softCap === 0 ? logits : g.mul(g.tanh(g.mul(logits, 1 / head.softCap)), head.softCap);
+}
+
 interface LossParts {
   readonly builder: GraphBuilder;
-  /** `[C, P]` */
-  readonly parameters: Value;
+  readonly attached: AttachedAdapter | undefined;
   /** `[C, L]` */
   readonly nll: Value;
   readonly masks: readonly MaskInput[];
 }
 
 /** Forward pass over packs to the loss of each labelled row. */
-function buildLoss({ model, adapter }: AdaptedModel, { clients, maxLabelledRows, dropout }: LossGraphOptions): LossParts {
+function buildLoss({ model, adapter }: AdaptedModel, { clients, maxLabelledRows }: LossGraphOptions, training: boolean): LossParts {
   const builder = new GraphBuilder();
   const tokens = (name: string): Value => builder.input(name, "int32", [clients, "B", "T"]);
-  const [ids, positions, segments] = [tokens("ids"), tokens("positions"), tokens("segments")];
+  const [ids, given, segments] = [tokens("ids"), tokens("positions"), tokens("segments")];
   const labelledRows = builder.input("labelled_rows", "int32", [clients, "L"]);
   const targets = builder.input("targets", "int32", [clients, "L"]);
-  const parameters = builder.input("parameters", "float32", [clients, flatSize(adapter.parameters)]);
-  const named = splitParameters(parameters, adapter.parameters);
   const masks: MaskInput[] = [];
-  const dropoutMask = (path: string, like: Value): Value => {
+  const dropout = (path: string, x: Value): Value => {
+    const p = adapter?.dropout ?? 0;
+    if (!training || p === 0) return x;
     const name = `mask ${path}`;
-    masks.push({ name, width: Number(like.shape[2]) });
-    return builder.input(name, "bool", like.shape);
+    masks.push({ name, width: Number(x.shape[2]) });
+    return g.dropout(x, builder.input(name, "bool", x.shape), p);
   };
-  const adapt: Adapt = (site) => adapter.apply(site, named, dropout ? dropoutMask : undefined);
+  const attached = adapter === undefined ? undefined : attachAdapter(builder, adapter, { clients, training, dropout });
+  const prefix = adapter?.prefixTokens ?? 0;
+  // Its length names the dimension of keys with a prefix; its values are not read.
+  if (prefix > 0) builder.input("key_slots", "int32", ["S"]);
+  const positions = prefix === 0 ? given : g.add(given, builder.constant(tensor("int32", [], Int32Array.of(prefix))));
 
   const rows = multiplyDims(clients, "B");
-  const mask = packMask(g.reshape(segments, [rows, "T"]), g.reshape(positions, [rows, "T"]));
-  const { hidden } = model.forward(builder, { ids, positions, mask }, adapt);
+  const sight = packSight(g.reshape(segments, [rows, "T"]), g.reshape(positions, [rows, "T"]));
+  const pass = new ForwardPass(builder, model, { ids, positions, sight, ...(prefix > 0 ? { keys: "S" } : {}) }, attached?.hooks ?? {});
+  const hidden = model.forward(pass);
   const labelled = g.gatherRows(hidden, labelledRows); // [C, L, D]
-  const head = builder.weight(model.head.tensor, "float32", [model.vocabSize, model.hiddenSize]);
-  const nll = adapter.adaptsHead
-    ? g.crossEntropy(adapt({ path: model.head.path, input: labelled, output: g.matMul(labelled, head, { transB: true }) }), targets)
-    : g.linearCrossEntropy(labelled, head, targets, lossPieces(model.vocabSize, maxLabelledRows));
-  return { builder, parameters, nll, masks };
+  const nll = adapter?.changesHead === true
+    ? g.crossEntropy(logitsOf(pass, model, labelled), targets)
+    : g.linearCrossEntropy(labelled, pass.weight(`${model.head.path}.weight`), targets, { ...lossPieces(model.vocabSize, maxLabelledRows), softCap: model.head.softCap });
+  return { builder, attached, nll, masks };
 }
 
 /**
  * One forward and backward pass. Inputs: ids, positions, segments int32 `[C, B, T]`; labelled_rows, targets int32 `[C, L]`;
- * weights float32 `[C, L]`; parameters and accumulated float32 `[C, P]`; the masks, bool `[C, N, width]`.
+ * weights float32 `[C, L]`; parameters and accumulated float32 `[C, P]`; what the adapter asks for: anchor `[C, P']`,
+ * key_slots int32 `[S]`, frozen tensors, masks bool `[C, N, width]`.
  * Outputs: nll `[C, L]` and accumulated + the gradient of Σ weights · nll, `[C, P]`.
  */
 export function trainGraph(adapted: AdaptedModel, options: LossGraphOptions): { readonly graph: Graph; readonly masks: readonly MaskInput[] } {
-  const { builder, parameters, nll, masks } = buildLoss(adapted, options);
+  const { builder, attached, nll, masks } = buildLoss(adapted, options, true);
+  const { flat, tensors } = must(attached, "an adapter to train");
   const seed = builder.input("weights", "float32", nll.shape);
-  const accumulated = builder.input("accumulated", "float32", parameters.shape);
-  const [slope] = gradient(builder, { value: nll, seed }, [parameters]);
+  const accumulated = builder.input("accumulated", "float32", flat.shape);
+  const slope = must(gradient(builder, { value: nll, seed }, [flat])[0], "gradient of the parameters");
+  const penalty = adapted.adapter?.penalty?.(tensors); // [C]
+  // The optimiser divides by the step's labelled tokens: a penalty on the mean loss weighs as much as the tokens of this pass.
+  const regular = penalty === undefined ? undefined : gradient(builder, { value: penalty, seed: g.reshape(g.reduceSum(seed, [1]), penalty.shape) }, [flat])[0];
   builder.output("nll", nll);
-  builder.output("accumulated_out", g.add(accumulated, must(slope, "gradient of the parameters")));
+  builder.output("accumulated_out", g.add(accumulated, regular === undefined ? slope : g.add(slope, regular)));
   return { graph: builder.finish(), masks };
 }
 
-/** The forward pass alone: the inputs of `trainGraph` less weights, accumulated and masks; output nll `[C, L]`. */
-export function lossGraph(adapted: AdaptedModel, options: Omit<LossGraphOptions, "dropout">): Graph {
-  const { builder, nll } = buildLoss(adapted, { ...options, dropout: false });
+/** The forward pass alone: the inputs of `trainGraph` less weights, accumulated, anchor and masks; parameters only where there is an adapter. Output nll `[C, L]`. */
+export function lossGraph(adapted: AdaptedModel, options: LossGraphOptions): Graph {
+  const { builder, nll } = buildLoss(adapted, options, false);
   builder.output("nll", nll);
   return builder.finish();
 }
@@ -106,8 +169,9 @@ export function lossGraph(adapted: AdaptedModel, options: Omit<LossGraphOptions,
 export const HIDDEN_POSITION = 1 << 30;
 
 /**
- * Generation. Inputs: ids, positions int32 `[1, B, T]`; key_positions int32 `[B, S]`; past_key_i, past_value_i `[B, K, P, E]`;
- * rows int32 `[1, L]`, the positions b · T + t whose logits are wanted; parameters `[1, P']`.
+ * Generation. Inputs: ids, positions int32 `[1, B, T]`; key_positions int32 `[B, S]`; past_key_i, past_value_i `[B, K, P, E]`,
+ * the adapter's prefix at their beginning; rows int32 `[1, L]`, the positions b · T + t whose logits are wanted;
+ * parameters `[1, P']` and frozen tensors where there is an adapter.
  * Outputs: logits `[1, L, V]`, key_i, value_i `[B, K, S, E]` with S = P + T.
  */
 export function generateGraph({ model, adapter }: AdaptedModel): Graph {
@@ -116,19 +180,38 @@ export function generateGraph({ model, adapter }: AdaptedModel): Graph {
   const positions = builder.input("positions", "int32", [1, "B", "T"]);
   const keyPositions = builder.input("key_positions", "int32", ["B", "S"]);
   const rows = builder.input("rows", "int32", [1, "L"]);
-  const parameters = builder.input("parameters", "float32", [1, flatSize(adapter.parameters)]);
-  const named = splitParameters(parameters, adapter.parameters);
-  const adapt: Adapt = (site) => adapter.apply(site, named);
+  const attached = adapter === undefined ? undefined : attachAdapter(builder, adapter, { clients: 1, training: false, dropout: (_path, x) => x });
   const cacheInput = (name: string): Value => builder.input(name, "float32", ["B", model.keyValueHeads, "P", model.headWidth]);
   const past = Array.from({ length: model.layers }, (_, i): LayerCache => ({ key: cacheInput(`past_key_${i}`), value: cacheInput(`past_value_${i}`) }));
-  const mask = positionMask(g.reshape(positions, ["B", "T"]), keyPositions);
-  const { hidden, cache } = model.forward(builder, { ids, positions, mask, past, keys: "S" }, adapt);
-  const last = g.gatherRows(hidden, rows); // [1, L, D]
-  const head = builder.weight(model.head.tensor, "float32", [model.vocabSize, model.hiddenSize]);
-  builder.output("logits", adapt({ path: model.head.path, input: last, output: g.matMul(last, head, { transB: true }) }));
-  cache.forEach(({ key, value }, i) => {
+  const sight = positionSight(g.reshape(positions, ["B", "T"]), keyPositions);
+  const pass = new ForwardPass(builder, model, { ids, positions, sight, past, keys: "S" }, attached?.hooks ?? {});
+  const last = g.gatherRows(model.forward(pass), rows); // [1, L, D]
+  builder.output("logits", logitsOf(pass, model, last));
+  pass.cache.forEach(({ key, value }, i) => {
     builder.output(`key_${i}`, key);
     builder.output(`value_${i}`, value);
   });
+  return builder.finish();
+}
+
+/** Keys and values of an adapter's prefix. Inputs: parameters `[1, P]`, frozen tensors. Outputs key_i, value_i `[1, K, n, E]`. */
+export function prefixGraph(adapter: BoundAdapter, layers: number): Graph {
+  const builder = new GraphBuilder();
+  const { hooks } = attachAdapter(builder, adapter, { clients: 1, training: false, dropout: (_path, x) => x });
+  for (let i = 0; i < layers; i++) {
+    const { key, value } = must(hooks.prefix?.(i), "the adapter's prefix");
+    builder.output(`key_${i}`, key);
+    builder.output(`value_${i}`, value);
+  }
+  return builder.finish();
+}
+
+/** What an encoder makes of its tensors. Input: parameters `[1, P]` of the encoder. Output: encoded `[1, P']`, the adapter's parameters. */
+export function encoderGraph(adapter: BoundAdapter): Graph {
+  const encoder = must(adapter.encoder, "an encoder");
+  const builder = new GraphBuilder();
+  const trained = splitParameters(builder.input("parameters", "float32", [1, flatSize(encoder.specs)]), encoder.specs);
+  const encoded = encoder.encode((name) => must(trained.get(name), name));
+  builder.output("encoded", joinParameters(encoded, adapter.parameters));
   return builder.finish();
 }

@@ -1,6 +1,7 @@
 /** The messages between a trainer and the worker thread that does its work. */
 import type { ErrorCode } from "../../core/base/errors.ts";
 import type { NamedTensors } from "../../core/base/tensor.ts";
+import type { AdapterFolderTensors } from "../adapters/adapter-folder.ts";
 import type { TrainerSetup } from "./setup.ts";
 import type { EvaluateJob, EvaluateResult, GenerateJob, StepReport, TrainJob, TrainResult } from "./types.ts";
 
@@ -13,6 +14,7 @@ export interface WorkerData {
 /** What can be asked of the worker, by name: arguments and answer. */
 export interface WorkerCalls {
   readonly initialAdapter: { readonly input: undefined; readonly output: NamedTensors<"float32"> };
+  readonly savedAdapter: { readonly input: NamedTensors<"float32">; readonly output: AdapterFolderTensors };
   readonly train: { readonly input: readonly TrainJob[]; readonly output: readonly TrainResult[] };
   readonly evaluate: { readonly input: readonly EvaluateJob[]; readonly output: readonly EvaluateResult[] };
   readonly generate: { readonly input: GenerateJob; readonly output: readonly Int32Array[] };

@@ -1,11 +1,11 @@
 /** One model's sessions, opened when first needed and kept: training by number of clients, loss, optimiser, generation. */
-import { FedtuneError } from "../../core/base/errors.ts";
+import { FedtuneError, must } from "../../core/base/errors.ts";
 import type { Graph } from "../../engine/graph/types.ts";
 import type { WeightFiles } from "../../engine/graph/weights.ts";
 import { optimizerGraph } from "../../engine/passes/optimizers.ts";
 import { openSession } from "../../engine/runtime/onnx-session.ts";
 import type { Session } from "../../engine/runtime/onnx-session.ts";
-import { generateGraph, lossGraph, trainGraph } from "./graphs.ts";
+import { encoderGraph, generateGraph, lossGraph, prefixGraph, trainGraph } from "./graphs.ts";
 import type { AdaptedModel, MaskInput } from "./graphs.ts";
 import type { ResolvedRuntime } from "./setup.ts";
 import type { TrainingSettings } from "./settings.ts";
@@ -14,8 +14,6 @@ export interface PoolOptions extends AdaptedModel {
   readonly weights: WeightFiles;
   readonly runtime: ResolvedRuntime;
   readonly training: TrainingSettings;
-  /** Whether the adapter's dropout is above 0. */
-  readonly dropout: boolean;
   /** Longest row of tokens. */
   readonly packTokens: number;
 }
@@ -52,19 +50,35 @@ export class SessionPool implements Disposable, AsyncDisposable {
     const several = clients > 1;
     const options = this.#lossOptions(several ? this.#options.runtime.clientsSideBySide : 1);
     const session = await this.#session(`train ${several}`, () => {
-      const { graph, masks } = trainGraph(this.#options, { ...options, dropout: this.#options.dropout });
+      const { graph, masks } = trainGraph(this.#options, options);
       this.#masks.set(several, masks);
       return graph;
     });
     return { session, masks: this.#masks.get(several) ?? [] };
   }
 
-  loss(): Promise<Session> {
-    return this.#session("loss", () => lossGraph(this.#options, this.#lossOptions(1)));
+  /** The model, under its adapter or bare. */
+  #model(adapted: boolean): AdaptedModel {
+    const { model, adapter } = this.#options;
+    return { model, adapter: adapted ? adapter : undefined };
   }
 
-  generate(): Promise<Session> {
-    return this.#session("generate", () => generateGraph(this.#options));
+  loss(adapted: boolean): Promise<Session> {
+    return this.#session(`loss ${adapted}`, () => lossGraph(this.#model(adapted), this.#lossOptions(1)));
+  }
+
+  generate(adapted: boolean): Promise<Session> {
+    return this.#session(`generate ${adapted}`, () => generateGraph(this.#model(adapted)));
+  }
+
+  /** Keys and values of the adapter's prefix. */
+  prefix(): Promise<Session> {
+    return this.#session("prefix", () => prefixGraph(must(this.#options.adapter, "an adapter"), this.#options.model.layers));
+  }
+
+  /** The adapter's parameters from its encoder's. */
+  encoder(): Promise<Session> {
+    return this.#session("encoder", () => encoderGraph(must(this.#options.adapter, "an adapter")));
   }
 
   optimizer(): Promise<Session> {

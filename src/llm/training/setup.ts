@@ -14,7 +14,8 @@ export interface ResolvedRuntime {
 export interface TrainerSetup {
   /** Folder with config.json, *.safetensors and tokenizer.json. */
   readonly modelFolder: string;
-  readonly adapter: AdapterSettings;
+  /** Absent: the base alone, which cannot be trained. */
+  readonly adapter?: AdapterSettings;
   readonly training: TrainingSettings;
   readonly runtime: ResolvedRuntime;
   readonly data: EncodedDataset;

@@ -2,8 +2,7 @@
 import { must } from "../../core/base/errors.ts";
 import type { NamedTensors } from "../../core/base/tensor.ts";
 import { resolveModelFolder } from "../../core/store/hub.ts";
-import { readPeftSettings } from "../adapters/peft.ts";
-import { adapterSchema } from "../adapters/settings.ts";
+import { readAdapterSettings } from "../adapters/adapter-folder.ts";
 import { openArchitecture } from "../architectures/all.ts";
 import { createChatTemplate } from "../text/chat-template.ts";
 import type { ChatMessage } from "../text/chat-template.ts";
@@ -67,10 +66,9 @@ async function openText(options: TextOptions, signal: AbortSignal | undefined): 
   const { vocabSize } = await openArchitecture(modelFolder);
   const tokenizer = loadTokenizer(modelFolder);
   requireTokenizerFits(tokenizer, vocabSize);
-  // Without an adapter the smallest LoRA stands in; its B is 0, so it changes nothing.
-  const settings = adapter === undefined ? adapterSchema.parse({ r: 1, target_modules: "all-linear" }) : { ...readPeftSettings(adapter), init_from: adapter };
+  const settings = adapter === undefined ? undefined : { ...readAdapterSettings(adapter), init_from: adapter };
   const trainer = await createTrainer({
-    modelFolder, adapter: settings, training: trainingSchema.parse({}), runtime: resolveRuntime(runtimeSchema.parse({}), { hiddenSize: 0, clients: 1, stepTokens: 1 }),
+    modelFolder, ...(settings === undefined ? {} : { adapter: settings }), training: trainingSchema.parse({}), runtime: resolveRuntime(runtimeSchema.parse({}), { hiddenSize: 0, clients: 1, stepTokens: 1 }),
     data: NO_EXAMPLES, packTokens: 1, seed: options.seed,
   });
   try {

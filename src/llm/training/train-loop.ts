@@ -3,23 +3,27 @@ import { interrupted, must } from "../../core/base/errors.ts";
 import { elementCount, tensor } from "../../core/base/tensor.ts";
 import type { Tensor } from "../../core/base/tensor.ts";
 import { optimizerState } from "../../engine/passes/optimizers.ts";
-import type { ParameterSpec } from "../adapters/adapter.ts";
+import type { ArchitectureModel } from "../architectures/architecture.ts";
 import { examplesOfStep } from "../data/order.ts";
-import { microBatches } from "../data/pack.ts";
 import { stackClients } from "../data/stack.ts";
 import type { StackedRows } from "../data/stack.ts";
-import type { EncodedDataset, PackedRows } from "../data/types.ts";
+import type { PackedRows } from "../data/types.ts";
+import { batchFeeds } from "./batch-feeds.ts";
+import { createControl } from "./step-control.ts";
 import { dropoutFeeds } from "./dropout.ts";
 import { flatSize, flatten, unflatten } from "./flat.ts";
+import { isAnchored, trainedSpecs } from "./graphs.ts";
+import type { OpenedAdapter, TrainingStart } from "./opened-adapter.ts";
+import { packsOf } from "./packs.ts";
 import { learningRate } from "./schedule.ts";
 import type { SessionPool } from "./session-pool.ts";
 import type { TrainerSetup } from "./setup.ts";
 import type { StepReport, TrainFailure, TrainJob, TrainResult } from "./types.ts";
 
 export interface LoopContext {
-  readonly setup: Omit<TrainerSetup, "data">;
-  readonly data: EncodedDataset;
-  readonly specs: readonly ParameterSpec[];
+  readonly setup: TrainerSetup;
+  readonly model: ArchitectureModel;
+  readonly opened: OpenedAdapter;
   readonly sessions: SessionPool;
   readonly onStep: (report: StepReport) => void;
   readonly aborted: () => boolean;
@@ -39,20 +43,6 @@ interface ClientState {
   failure: TrainFailure | undefined;
 }
 
-/** The tensors of a batch that the loss graphs take. */
-export function batchFeeds(batch: StackedRows): Record<string, Tensor> {
-  const { clients, rows, width, labelled } = batch;
-  const byToken = [clients, rows, width];
-  return {
-    ids: tensor("int32", byToken, batch.ids),
-    positions: tensor("int32", byToken, batch.positions),
-    segments: tensor("int32", byToken, batch.segments),
-    labelled_rows: tensor("int32", [clients, labelled], batch.labelledRows),
-    targets: tensor("int32", [clients, labelled], batch.targets),
-    weights: tensor("float32", [clients, labelled], batch.weights),
-  };
-}
-
 /** Sum of each client's labelled losses, in float64. */
 function sumByClient(nll: Tensor, batch: StackedRows, sums: Float64Array): void {
   nll.data.forEach((value: number | bigint, i: number) => {
@@ -68,19 +58,19 @@ interface StepGradient {
   readonly labelled: readonly number[];
 }
 
-async function stepGradient(context: LoopContext, packs: readonly (readonly PackedRows[])[], states: readonly ClientState[], stepInJob: number, parameters: Tensor): Promise<StepGradient> {
-  const { seed, adapter } = context.setup;
+async function stepGradient(context: LoopContext, packs: readonly (readonly PackedRows[])[], states: readonly ClientState[], stepInJob: number, fed: Readonly<Record<string, Tensor>> & { readonly parameters: Tensor }): Promise<StepGradient> {
+  const { setup: { seed }, opened: { adapter, frozenFeeds } } = context;
   const { session, masks } = await context.sessions.train(states.length);
   const losses = new Float64Array(states.length);
-  let gradients: Tensor = tensor("float32", parameters.shape, new Float32Array(elementCount(parameters.shape)));
+  let gradients: Tensor = tensor("float32", fed.parameters.shape, new Float32Array(elementCount(fed.parameters.shape)));
   const passes = Math.max(...packs.map((p) => p.length));
   for (let pass = 0; pass < passes; pass++) {
     if (context.aborted()) throw interrupted("training");
     const inPass = packs.map((p) => p[pass]);
     const batch = stackClients(inPass);
     const counters = states.map(({ job }) => [job.client, job.stepsDone + stepInJob, pass] as const);
-    const dropped = dropoutFeeds({ seed, p: adapter.lora_dropout, masks }, inPass, counters, batch);
-    const out = await session.run({ ...batchFeeds(batch), ...dropped, parameters, accumulated: gradients });
+    const dropped = dropoutFeeds({ seed, p: adapter.dropout, masks }, inPass, counters, batch);
+    const out = await session.run({ ...batchFeeds(batch, adapter), ...dropped, ...frozenFeeds, ...fed, accumulated: gradients });
     gradients = must(out["accumulated_out"], "accumulated_out");
     sumByClient(must(out["nll"], "nll"), batch, losses);
   }
@@ -98,16 +88,21 @@ function refusalOf({ client, examples }: TrainJob): TrainFailure | undefined {
 
 /** Trains one group. A client whose steps are not finite too often fails alone; its neighbours go on. */
 export async function trainGroup(context: LoopContext, jobs: readonly TrainJob[]): Promise<readonly TrainResult[]> {
-  const { specs, setup: { training, seed, packTokens, runtime } } = context;
+  const { opened, setup: { training, seed } } = context;
+  const specs = trainedSpecs(opened.adapter);
   const size = flatSize(specs);
+  const starts: TrainingStart[] = [];
+  for (const job of jobs) starts.push(await opened.trainingStart(job.adapter));
   const stateNames = optimizerState(training.optimizer);
   const states = jobs.map((job): ClientState => ({ job, updates: job.optimizer?.get(STEP_COUNT)?.data[0] ?? 0, skipped: 0, examples: 0, tokens: 0, losses: [], failure: refusalOf(job) }));
-  const stack = (fill: (job: TrainJob, row: Float32Array) => void): Tensor => {
+  const stack = (fill: (job: TrainJob, row: Float32Array, i: number) => void): Tensor => {
     const data = new Float32Array(jobs.length * size);
-    jobs.forEach((job, i) => fill(job, data.subarray(i * size, (i + 1) * size)));
+    jobs.forEach((job, i) => fill(job, data.subarray(i * size, (i + 1) * size), i));
     return tensor("float32", [jobs.length, size], data);
   };
-  let parameters = stack((job, row) => flatten(job.adapter, specs, row));
+  let parameters = stack((_job, row, i) => flatten(must(starts[i], "start").trained, specs, row));
+  const anchor = isAnchored(opened.adapter) ? { anchor: anchorsOf(starts) } : {};
+  const controls = states.map(({ job }) => createControl(opened.adapter, job));
   let state = Object.fromEntries(stateNames.map((name) => [name, stack((job, row) => row.set(job.optimizer?.get(name)?.data ?? []))]));
   const optimizer = await context.sessions.optimizer();
   const steps = Math.max(0, ...jobs.map((job) => job.steps));
@@ -118,9 +113,9 @@ export async function trainGroup(context: LoopContext, jobs: readonly TrainJob[]
       // Nothing to do: no tokens, so a mean that is not finite, so a step that changes nothing.
       if (step >= job.steps || job.examples.length === 0) return [];
       const examples = examplesOfStep({ seed, client: job.client, examples: job.examples, step: job.stepsDone + step, batchSize: training.batch_size });
-      return microBatches(context.data, examples, { width: packTokens, tokensPerMicroBatch: runtime.tokensPerMicroBatch });
+      return packsOf(context.setup, { model: context.model, adapter: opened.adapter }, examples);
     });
-    const { gradients, losses, labelled } = await stepGradient(context, packs, states, step, parameters);
+    const { gradients, losses, labelled } = await stepGradient(context, packs, states, step, { parameters, ...anchor });
     const rates = states.map(({ job }) => learningRate(training.learning_rate, training.schedule, job.stepsDone + step, job.totalSteps));
     const corrections = (beta: number): Tensor => perClient(states.map((s) => 1 - beta ** (s.updates + 1)));
     const out = await optimizer.run({
@@ -139,6 +134,9 @@ export async function trainGroup(context: LoopContext, jobs: readonly TrainJob[]
       client.tokens += tokens;
       if (taken) {
         client.updates++;
+        // Both are float32 by the graphs' types; results are this loop's own.
+        const row = (t: Tensor): Float32Array => (t.data as Float32Array).subarray(i * size, (i + 1) * size);
+        controls[i]?.afterStep({ step: client.job.stepsDone + step + 1, parameters: row(parameters), gradients: row(gradients), tokens: labelled[i] ?? 1 });
         client.losses.push(loss);
       } else if (++client.skipped > training.max_skipped_steps) {
         const reason = `${client.skipped} steps had a loss or gradient that is not finite (max_skipped_steps is ${training.max_skipped_steps}); a lower learning_rate may help`;
@@ -153,15 +151,29 @@ export async function trainGroup(context: LoopContext, jobs: readonly TrainJob[]
 
   // A result is a slice of the group's tensors; `data` is float32 by the graph's types.
   const row = (t: Tensor, i: number): Float32Array => (t.data as Float32Array).slice(i * size, (i + 1) * size);
-  return states.map((client, i): TrainResult => {
-    if (client.failure !== undefined) return client.failure;
+  const results: TrainResult[] = [];
+  for (const [i, client] of states.entries()) {
+    if (client.failure !== undefined) {
+      results.push(client.failure);
+      continue;
+    }
     const moments = stateNames.map((name): [string, Tensor<"float32">] => [name, tensor("float32", [size], row(must(state[name], name), i))]);
-    return {
+    results.push({
       ok: true,
-      adapter: unflatten(row(parameters, i), specs),
-      optimizer: new Map([...moments, [STEP_COUNT, tensor("float32", [1], Float32Array.of(client.updates))]]),
+      adapter: await opened.trainingEnd(unflatten(row(parameters, i), specs), must(starts[i], "start")),
+      optimizer: new Map([...moments, ...(controls[i]?.state ?? []), [STEP_COUNT, tensor("float32", [1], Float32Array.of(client.updates))]]),
       steps: client.job.steps - client.skipped, skippedSteps: client.skipped, examples: client.examples, tokens: client.tokens,
       loss: client.losses.reduce((a, b) => a + b, 0) / client.losses.length,
-    };
-  });
+    });
+  }
+  return results;
+}
+
+/** `[C, P']` */
+function anchorsOf(starts: readonly TrainingStart[]): Tensor {
+  const rows = starts.map(({ anchor }) => must(anchor, "anchor"));
+  const width = rows[0]?.length ?? 0;
+  const data = new Float32Array(rows.length * width);
+  rows.forEach((row, i) => data.set(row, i * width));
+  return tensor("float32", [rows.length, width], data);
 }

@@ -105,6 +105,7 @@ class WorkerTrainer implements Trainer {
   }
 
   initialAdapter: Trainer["initialAdapter"] = () => this.#call("initialAdapter", undefined);
+  savedAdapter: Trainer["savedAdapter"] = (adapter) => this.#call("savedAdapter", adapter);
   train: Trainer["train"] = (jobs, { onStep, signal }) => this.#call("train", jobs, { signal, ...(onStep === undefined ? {} : { onStep }) });
   evaluate: Trainer["evaluate"] = (jobs, { signal }) => this.#call("evaluate", jobs, { signal });
   generate: Trainer["generate"] = (job, { onToken, signal }) => this.#call("generate", job, { signal, ...(onToken === undefined ? {} : { onToken }) });

@@ -1,6 +1,7 @@
 /** What a trainer is asked and what it answers: plain data, so that it can live in another thread, process or machine. */
 import type { NamedTensors } from "../../core/base/tensor.ts";
 import type { ErrorCode } from "../../core/base/errors.ts";
+import type { AdapterFolderTensors } from "../adapters/adapter-folder.ts";
 
 /** One client's local training within one round. */
 export interface TrainJob {
@@ -103,6 +104,8 @@ export interface GenerateJob {
 export interface Trainer extends AsyncDisposable {
   /** The adapter that training starts from, drawn from the seed: float32 tensors by PEFT name. */
   initialAdapter(): Promise<NamedTensors<"float32">>;
+  /** What is written of an adapter to its folder. */
+  savedAdapter(adapter: NamedTensors<"float32">): Promise<AdapterFolderTensors>;
   /**
    * Trains the clients of one group side by side, in the order given. Never rejects for a client's fault.
    * Rejects with an `interrupted` FedtuneError once `signal` is aborted, after the running step.

@@ -22,6 +22,8 @@ async function answer(trainer: Trainer, request: WorkerRequest): Promise<unknown
   switch (request.name) {
     case "initialAdapter":
       return trainer.initialAdapter();
+    case "savedAdapter":
+      return trainer.savedAdapter(request.input);
     case "train":
       return trainer.train(request.input, { onStep: (report) => reply({ kind: "step", id, report }) });
     case "evaluate":

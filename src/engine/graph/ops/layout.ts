@@ -83,7 +83,8 @@ const innerSize = (shape: readonly number[], axis: number): number => shape.slic
 export const Split: OpRecord<OpAttributes["Split"]> = {
   infer: (inputs, { axis, sizes }) => {
     const x = arity1("Split", inputs);
-    if (x.shape[axis] !== sizes.reduce((a, b) => a + b, 0)) throw shapeError("Split", `axis ${axis} of length ${sizes.join(" + ")}`, inputs);
+    const known = sizes.every((size) => typeof size === "number") && typeof x.shape[axis] === "number";
+    if (known && x.shape[axis] !== sizes.reduce<number>((sum, size) => sum + Number(size), 0)) throw shapeError("Split", `axis ${axis} of length ${sizes.join(" + ")}`, inputs);
     return sizes.map((size) => ({ dtype: x.dtype, shape: x.shape.with(axis, size) }));
   },
   gradient: ({ outputs, gradients, attributes: { axis } }) => {
@@ -95,7 +96,7 @@ export const Split: OpRecord<OpAttributes["Split"]> = {
     copyPieces(must(x, "input of Split").data, parts, outs.map((shape) => innerSize(shape, axis)), true);
     return parts;
   },
-  lower: (e, { inputs: [x = ""], outputs, attributes: { axis, sizes } }) => void e.node("Split", [x, e.integers(sizes)], outputs, { attributes: { axis: BigInt(axis) } }),
+  lower: (e, { inputs: [x = ""], outputs, attributes: { axis, sizes } }) => void e.node("Split", [x, e.shape(sizes)], outputs, { attributes: { axis: BigInt(axis) } }),
 };
 
 export const Concat: OpRecord<OpAttributes["Concat"]> = {
@@ -110,9 +111,7 @@ export const Concat: OpRecord<OpAttributes["Concat"]> = {
   },
   gradient: ({ inputs, gradients: [dy], attributes: { axis } }) => {
     if (dy === undefined) return [];
-    const sizes = inputs.map((x) => dimAt(x.shape, axis));
-    if (!sizes.every((d) => typeof d === "number")) throw new Error("Concat: no gradient along a symbolic axis");
-    return g.split(dy, axis, sizes);
+    return g.split(dy, axis, inputs.map((x) => dimAt(x.shape, axis)));
   },
   reference: (inputs, { axis }, [out = []]) => {
     const joined = new Float64Array(out.reduce((n, d) => n * d, 1));
