@@ -1,16 +1,20 @@
 /**
  * Checks folders of recorded PyTorch truths (made like `goldens/make.py`) against fedtune: one JSON line a case, exit 1 on failure.
- * Usage: npm run golden -- FOLDER… [--models DIR]
+ * Usage: npm run golden -- FOLDER… [--models DIR] [--record FILE]
+ * `--record` keeps what passed, by architecture and method, for the table of what is checked (tools/models-table.ts).
  */
 import { dirname, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { messageOf } from "../src/core/base/errors.ts";
+import { writeFileAtomic } from "../src/core/store/files.ts";
 import { findCases } from "./golden/case.ts";
-import { checkCase, withinTolerances } from "./golden/check.ts";
+import { checkCase, subjectOf, withinTolerances } from "./golden/check.ts";
 
 async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({ allowPositionals: true, options: { models: { type: "string", default: "../shared/models" } } });
+  const { values, positionals } = parseArgs({ allowPositionals: true, options: { models: { type: "string", default: "../shared/models" }, record: { type: "string" } } });
   const roots = positionals.length > 0 ? positionals : ["../shared/goldens"];
+  const models = resolve(values.models);
+  const passed: object[] = [];
   let failed = 0;
   const cases = roots.flatMap((root) => {
     const found = findCases(resolve(root));
@@ -22,15 +26,17 @@ async function main(): Promise<void> {
   for (const folder of cases) {
     const name = relative(dirname(dirname(folder)), folder);
     try {
-      const differences = await checkCase(folder, resolve(values.models));
+      const differences = await checkCase(folder, models);
       const ok = withinTolerances(differences);
-      if (!ok) failed++;
+      if (ok) passed.push({ case: name, ...(await subjectOf(folder, models)), differences });
+      else failed++;
       console.log(JSON.stringify({ case: name, ok, ...differences }));
     } catch (error) {
       failed++;
       console.log(JSON.stringify({ case: name, ok: false, error: messageOf(error) }));
     }
   }
+  if (values.record !== undefined) writeFileAtomic(values.record, `${JSON.stringify(passed, null, 1)}\n`);
   process.exitCode = failed > 0 ? 1 : 0;
 }
 

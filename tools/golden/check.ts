@@ -6,7 +6,8 @@ import { must } from "../../src/core/base/errors.ts";
 import type { NamedTensors } from "../../src/core/base/tensor.ts";
 import { readSafetensors } from "../../src/core/formats/safetensors.ts";
 import { exportMerged } from "../../src/llm/adapters/merge.ts";
-import { readAdapterTensors } from "../../src/llm/adapters/adapter-folder.ts";
+import { readAdapterSettings, readAdapterTensors } from "../../src/llm/adapters/adapter-folder.ts";
+import { openArchitecture } from "../../src/llm/architectures/all.ts";
 import { type Case, readCase } from "./case.ts";
 import { GoldenRun } from "./run.ts";
 
@@ -58,11 +59,31 @@ async function mergedLoss(run: GoldenRun, modelFolder: string, tensors: NamedTen
   }
 }
 
+/** What a case compares: which architecture under which method, and who recorded it. */
+export interface Subject {
+  readonly architecture: string;
+  readonly method: string;
+  readonly witness: { readonly torch: string; readonly transformers: string; readonly peft: string };
+}
+
+/** The model of a case: its own, or one of the models that cases share. */
+function modelFolderOf(folder: string, golden: Case, models: string): string {
+  const own = join(folder, "model");
+  return existsSync(own) ? own : join(models, golden.model);
+}
+
+/** What a case compares. */
+export async function subjectOf(folder: string, models: string): Promise<Subject> {
+  const golden = readCase(folder);
+  const { modelType } = await openArchitecture(modelFolderOf(folder, golden, models));
+  const { torch, transformers, peft } = golden;
+  return { architecture: modelType, method: readAdapterSettings(join(folder, "adapter")).method, witness: { torch, transformers, peft } };
+}
+
 /** The largest differences of one case. */
 export async function checkCase(folder: string, models: string): Promise<Differences> {
   const golden = readCase(folder);
-  const own = join(folder, "model");
-  const modelFolder = existsSync(own) ? own : join(models, golden.model);
+  const modelFolder = modelFolderOf(folder, golden, models);
   const adapterFolder = join(folder, "adapter");
   using run = await GoldenRun.open(modelFolder, adapterFolder, golden);
   const known = new Set(run.specs.map(({ name }) => name));
