@@ -9,7 +9,7 @@ import { commonFields, type AdapterMethod, type AdapterTensors, type BoundAdapte
 import { weightChange, withBias } from "./linear-change.ts";
 import { PEFT_PREFIX } from "./peft-config.ts";
 import { constantStart, uniformStart } from "./starts.ts";
-import { patternValue, resolveTargets } from "./targets.ts";
+import { patternValue, resolveTargets, targetsOr } from "./targets.ts";
 
 /** Fields that LoRA shares with the methods built on it. */
 export const loraFields = {
@@ -18,8 +18,8 @@ export const loraFields = {
   lora_dropout: z.number().min(0).max(0.99).default(0).describe("dropout on the input of the A matrix"),
   target_modules: z
     .union([z.string(), z.array(z.string()).min(1)])
-    .default(["q_proj", "v_proj"])
-    .describe("module names, the word all-linear, or a regular expression that matches whole module paths"),
+    .optional()
+    .describe("module names, the word all-linear, or a regular expression that matches whole module paths; left out: the attention's query and value projections"),
   use_rslora: z.boolean().default(false).describe("scale by lora_alpha / sqrt(r) instead (Kalajdzievski 2023)"),
   rank_pattern: z.record(z.string(), z.int().positive()).default({}).describe("rank by module name or pattern, where it differs from r"),
   alpha_pattern: z.record(z.string(), z.number().positive()).default({}).describe("lora_alpha by module name or pattern, where it differs"),
@@ -38,8 +38,8 @@ interface LoraModule {
 }
 
 /** The modules that the settings name, with rank and scaling of each. Throws FedtuneError("config") where they match nothing. */
-function loraModules(settings: Omit<LoraSettings, "method">, linears: readonly LinearModule[]): ReadonlyMap<string, LoraModule> {
-  return new Map(resolveTargets(settings.target_modules, linears).map((linear) => {
+function loraModules(settings: Omit<LoraSettings, "method">, model: ArchitectureModel): ReadonlyMap<string, LoraModule> {
+  return new Map(resolveTargets(targetsOr(settings.target_modules, model, "lowRank"), model.linears).map((linear) => {
     const r = patternValue(settings.rank_pattern, linear.path, "rank_pattern") ?? settings.r;
     const alpha = patternValue(settings.alpha_pattern, linear.path, "alpha_pattern") ?? settings.lora_alpha;
     const scaling = alpha / (settings.use_rslora ? Math.sqrt(r) : r);
@@ -53,8 +53,8 @@ function loraDelta({ path, input }: Site, { a, b, scaling }: LoraModule, tensors
   return g.matMul(low, tensors.parameter(b), { transB: true });
 }
 
-function bindLora(settings: LoraSettings, { linears }: ArchitectureModel): BoundAdapter {
-  const modules = loraModules(settings, linears);
+function bindLora(settings: LoraSettings, model: ArchitectureModel): BoundAdapter {
+  const modules = loraModules(settings, model);
   const list = [...modules.values()];
   const byWeight = new Map(list.map((m) => [m.linear.weight, m]));
   return {
@@ -109,7 +109,8 @@ export const lora: AdapterMethod<LoraSettings> = {
   bind: bindLora,
   peft: {
     type: "LORA",
-    write({ r, lora_alpha, lora_dropout, target_modules, use_rslora, rank_pattern, alpha_pattern }, model) {
+    write({ r, lora_alpha, lora_dropout, target_modules: given, use_rslora, rank_pattern, alpha_pattern }, model) {
+      const target_modules = targetsOr(given, model, "lowRank");
       const transposed = resolveTargets(target_modules, model.linears).some((l) => l.layout === "in_out");
       return { ...PEFT_DEFAULTS, fan_in_fan_out: transposed, alpha_pattern, lora_alpha, lora_dropout, r, rank_pattern, target_modules, use_rslora };
     },

@@ -1,6 +1,9 @@
 /** Which modules an adapter attaches to, by PEFT's rules. */
 import { didYouMean, FedtuneError, messageOf } from "../../core/base/errors.ts";
-import type { LinearModule } from "../architectures/architecture.ts";
+import type { ArchitectureModel, DefaultTargets, LinearModule } from "../architectures/architecture.ts";
+
+/** Module names, the word all-linear, or a regular expression of whole paths. */
+export type Targets = string | readonly string[];
 
 function compile(pattern: string, field: string, whole: (pattern: string) => string): RegExp {
   try {
@@ -15,12 +18,19 @@ function moduleNames(linears: readonly LinearModule[]): string[] {
   return [...new Set(linears.map((l) => l.path.split(".").at(-1) ?? l.path))];
 }
 
+/** What a setting says, or else the architecture's own default. Throws FedtuneError("config") where there is neither. */
+export function targetsOr(setting: Targets | undefined, { defaultTargets, linears, modelType }: ArchitectureModel, kind: keyof DefaultTargets): Targets {
+  const found = setting ?? defaultTargets?.[kind];
+  if (found !== undefined) return found;
+  throw new FedtuneError("config", { where: `adapter.${kind === "feedForward" ? "feedforward_modules" : "target_modules"}`, expected: `module names, as ${modelType} has no default`, got: "none", remedy: `Name some of ${moduleNames(linears).join(", ")}` });
+}
+
 /**
  * The linear modules that `target_modules` means: `all-linear` (all but the output embedding), a regular expression
  * that matches whole paths, or names that equal a path or its end.
  * Throws FedtuneError("config") where a name or the pattern matches nothing.
  */
-export function resolveTargets(target: string | readonly string[], linears: readonly LinearModule[]): readonly LinearModule[] {
+export function resolveTargets(target: Targets, linears: readonly LinearModule[]): readonly LinearModule[] {
   if (target === "all-linear") return linears.filter((l) => !l.isHead);
   const names = moduleNames(linears);
   const nothing = (got: string, hint: string): FedtuneError =>

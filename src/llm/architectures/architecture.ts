@@ -62,6 +62,16 @@ export interface AdapterHooks {
 
 export type SublayerKind = "attention" | "feed_forward";
 
+/** Ends of module paths that adapters take where their settings name none: for an architecture that PEFT knows, its tables' (`peft/utils/constants.py`). */
+export interface DefaultTargets {
+  /** What low-rank methods change: the attention's query and value projections, or the one they are joined in. */
+  readonly lowRank: readonly string[];
+  /** What (IA)³ rescales: projections of the attention by their outputs, and those in `feedForward` by their inputs. */
+  readonly rescaled: readonly string[];
+  /** Those of `rescaled` that end a feed-forward. */
+  readonly feedForward: readonly string[];
+}
+
 /** A model of some architecture, described by its config alone. */
 export interface ArchitectureModel {
   readonly modelType: string;
@@ -79,6 +89,7 @@ export interface ArchitectureModel {
   readonly linears: readonly LinearModule[];
   /** Weights that share another's tensor, by name. */
   readonly tied: ReadonlyMap<string, string>;
+  readonly defaultTargets?: DefaultTargets;
   /** Name of the token embedding `[V, embeddingSize]`. */
   readonly embedding: string;
   /** The output embedding: its module path, and the soft cap of its logits (0: none). */

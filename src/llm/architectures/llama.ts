@@ -58,6 +58,7 @@ export const llama: Architecture = {
       vocabSize: vocab, hiddenSize: d, embeddingSize: d, layers: layers.length, heads, keyValueHeads, headWidth,
       maxPositions: config.max_position_embeddings,
       tensors: modules.tensors, linears: modules.linears, tied: modules.tied,
+      defaultTargets: { lowRank: ["q_proj", "v_proj"], rescaled: ["k_proj", "v_proj", "down_proj"], feedForward: ["down_proj"] },
       embedding: "model.embed_tokens.weight", head: { path: "lm_head", softCap: 0 }, checkpointPrefix: "model.",
       forward(pass) {
         const rotary = rotaryTables(pass.inputs.positions, frequencies);
