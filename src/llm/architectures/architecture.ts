@@ -79,6 +79,8 @@ export interface ArchitectureModel {
   readonly hiddenSize: number;
   /** Width of the token embeddings: `hiddenSize` in nearly every model. */
   readonly embeddingSize: number;
+  /** The embeddings of tokens are multiplied by it as they are looked up (Gemma: √D), those of virtual tokens are not; absent: 1. */
+  readonly embeddingScale?: number;
   readonly layers: number;
   readonly heads: number;
   readonly keyValueHeads: number;

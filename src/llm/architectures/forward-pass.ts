@@ -34,6 +34,8 @@ export interface PassModel {
   readonly tensors: readonly BaseTensor[];
   readonly linears: readonly LinearModule[];
   readonly tied: ReadonlyMap<string, string>;
+  /** Embeddings of real tokens are multiplied by it; absent: 1. */
+  readonly embeddingScale?: number;
 }
 
 export interface AttentionOptions extends AttentionShape {
@@ -95,16 +97,18 @@ export class ForwardPass {
     return table.shape.length === 2 ? g.gather(table, flatIndices) : g.gatherRows(table, flatIndices);
   }
 
-  /** Token embeddings `[C, N, D]`, those of virtual tokens from the adapter. */
+  /** Token embeddings `[C, N, D]`, those of virtual tokens from the adapter: these are not scaled. */
   embed(path: string): Value {
     const virtual = this.#hooks.virtualEmbeddings?.();
     const { ids } = this.inputs;
-    if (virtual === undefined) return this.lookUp(path, ids);
+    const scale = this.#model.embeddingScale ?? 1;
+    const scaled = (indices: Value): Value => (scale === 1 ? this.lookUp(path, indices) : g.mul(this.lookUp(path, indices), scale));
+    if (virtual === undefined) return scaled(ids);
     const { clients, flat } = this.dims;
     const integer = (x: number): Value => this.builder.constant(tensor("int32", [], Int32Array.of(x)));
     const first = this.#model.vocabSize;
     const isReal = g.lessOrEqual(ids, integer(first - 1));
-    const real = this.lookUp(path, g.where(isReal, ids, integer(0)));
+    const real = scaled(g.where(isReal, ids, integer(0)));
     const index = g.where(isReal, integer(0), g.sub(ids, integer(first)));
     return g.where(g.reshape(isReal, [clients, flat, 1]), real, g.gatherRows(virtual, g.reshape(index, [clients, flat])));
   }
