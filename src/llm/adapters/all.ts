@@ -5,9 +5,10 @@ import { tensor } from "../../core/base/tensor.ts";
 import type { NamedTensors } from "../../core/base/tensor.ts";
 import type { ArchitectureModel } from "../architectures/architecture.ts";
 import type { AdapterMethod, BoundAdapter, ParameterSpec, StartSources } from "./adapter.ts";
+import { ia3 } from "./ia3.ts";
 import { lora } from "./lora.ts";
 
-export const ADAPTER_METHODS = { lora } as const;
+export const ADAPTER_METHODS = { lora, ia3 } as const;
 
 type Methods = typeof ADAPTER_METHODS;
 /** The settings of an adapter, of whichever method. */

@@ -13,6 +13,15 @@ function compile(pattern: string, field: string, whole: (pattern: string) => str
   }
 }
 
+/**
+ * Whether a regular expression matches the whole of `path`, or one of several names equals it or its end.
+ * Throws FedtuneError("config") that names the field where the expression is none.
+ */
+export function matchesPath(target: Targets, path: string, field: string): boolean {
+  if (typeof target === "string") return compile(target, field, (p) => `^(?:${p})$`).test(path);
+  return target.some((name) => path === name || path.endsWith(`.${name}`));
+}
+
 /** Last parts of module paths: `q_proj`, `lm_head`, … */
 function moduleNames(linears: readonly LinearModule[]): string[] {
   return [...new Set(linears.map((l) => l.path.split(".").at(-1) ?? l.path))];
@@ -36,16 +45,14 @@ export function resolveTargets(target: Targets, linears: readonly LinearModule[]
   const nothing = (got: string, hint: string): FedtuneError =>
     new FedtuneError("config", { where: "adapter.target_modules", expected: `modules that the model has (${names.join(", ")}) or all-linear`, got: `\`${got}\`, which matches none`, remedy: hint });
   if (typeof target === "string") {
-    const pattern = compile(target, "target_modules", (p) => `^(?:${p})$`);
-    const found = linears.filter((l) => pattern.test(l.path));
+    const found = linears.filter((l) => matchesPath(target, l.path, "target_modules"));
     if (found.length === 0) throw nothing(target, didYouMean(target, [...names, "all-linear"]));
     return found;
   }
-  const matches = (name: string, path: string): boolean => path === name || path.endsWith(`.${name}`);
   for (const name of target) {
-    if (!linears.some((l) => matches(name, l.path))) throw nothing(name, didYouMean(name, names));
+    if (!linears.some((l) => matchesPath([name], l.path, "target_modules"))) throw nothing(name, didYouMean(name, names));
   }
-  return linears.filter((l) => target.some((name) => matches(name, l.path)));
+  return linears.filter((l) => matchesPath(target, l.path, "target_modules"));
 }
 
 /** The value of the first pattern that matches a path or its end, as PEFT's `rank_pattern` and `alpha_pattern`. */
