@@ -23,7 +23,7 @@ const CASES = [
 
 describe.skipIf(!existsSync(GOLDENS))(`recorded cases (skipped where ${GOLDENS} is absent)`, () => {
   test.each(CASES)("%s: losses, logits, gradients and the change of three steps are PyTorch's", async (name) => {
-    const differences = await checkCase(join(GOLDENS, name), MODELS);
+    const differences = await checkCase(join(GOLDENS, name), [MODELS]);
     expect(differences).toSatisfy(withinTolerances);
   });
 

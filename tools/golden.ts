@@ -1,6 +1,6 @@
 /**
  * Checks folders of recorded PyTorch truths (made like `goldens/make.py`) against fedtune: one JSON line a case, exit 1 on failure.
- * Usage: npm run golden -- FOLDER… [--models DIR] [--record FILE]
+ * Usage: npm run golden -- FOLDER… [--models DIR]… [--record FILE]
  * `--record` keeps what passed, by architecture and method, for the table of what is checked (tools/models-table.ts).
  */
 import { dirname, relative, resolve } from "node:path";
@@ -11,9 +11,9 @@ import { findCases } from "./golden/case.ts";
 import { checkCase, subjectOf, withinTolerances } from "./golden/check.ts";
 
 async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({ allowPositionals: true, options: { models: { type: "string", default: "../shared/models" }, record: { type: "string" } } });
+  const { values, positionals } = parseArgs({ allowPositionals: true, options: { models: { type: "string", multiple: true, default: ["../shared/models"] }, record: { type: "string" } } });
   const roots = positionals.length > 0 ? positionals : ["../shared/goldens"];
-  const models = resolve(values.models);
+  const models = values.models.map((path) => resolve(path));
   const passed: object[] = [];
   let failed = 0;
   const cases = roots.flatMap((root) => {

@@ -67,13 +67,13 @@ export interface Subject {
 }
 
 /** The model of a case: its own, or one of the models that cases share. */
-function modelFolderOf(folder: string, golden: Case, models: string): string {
-  const own = join(folder, "model");
-  return existsSync(own) ? own : join(models, golden.model);
+function modelFolderOf(folder: string, golden: Case, models: readonly string[]): string {
+  const places = [join(folder, "model"), ...models.map((path) => join(path, golden.model))];
+  return places.find((path) => existsSync(path)) ?? join(folder, "model");
 }
 
 /** What a case compares. */
-export async function subjectOf(folder: string, models: string): Promise<Subject> {
+export async function subjectOf(folder: string, models: readonly string[]): Promise<Subject> {
   const golden = readCase(folder);
   const { modelType } = await openArchitecture(modelFolderOf(folder, golden, models));
   const { torch, transformers, peft } = golden;
@@ -81,7 +81,7 @@ export async function subjectOf(folder: string, models: string): Promise<Subject
 }
 
 /** The largest differences of one case. */
-export async function checkCase(folder: string, models: string): Promise<Differences> {
+export async function checkCase(folder: string, models: readonly string[]): Promise<Differences> {
   const golden = readCase(folder);
   const modelFolder = modelFolderOf(folder, golden, models);
   const adapterFolder = join(folder, "adapter");
