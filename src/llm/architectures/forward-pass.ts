@@ -42,7 +42,7 @@ export interface AttentionOptions extends AttentionShape {
   /** Rotates queries and keys. */
   readonly rotary?: RotaryTables;
   /** Tokens that each token looks back upon, itself included; absent: all. */
-  readonly window?: number;
+  readonly window?: number | undefined;
   /** Slope of each head by which scores grow with the key's position (ALiBi; Press et al. 2022). */
   readonly slopes?: readonly number[];
 }
