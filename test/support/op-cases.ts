@@ -140,10 +140,14 @@ export const OP_CASES: { readonly [K in OpName]: readonly OpCase<OpAttributes[K]
   Split: [
     { shows: "unequal pieces", inputs: [real(3, 7)], attributes: { axis: 1, sizes: [2, 5] }, seeded: [0, 1] },
     { shows: "only the middle piece used", inputs: [real("B", 10, "T")], attributes: { axis: 1, sizes: [2, 5, 3] }, symbols: BTD, seeded: [1] },
+    { shows: "symbolic sizes", inputs: [real("T", "B", "D")], attributes: { axis: 2, sizes: ["T", "B"] }, symbols: BTD, seeded: [0, 1] },
+    { shows: "a symbolic size beside a known one, only the latter used", inputs: [real("D", "T", 2)], attributes: { axis: 0, sizes: ["T", 2] }, symbols: BTD, seeded: [1] },
   ],
   Concat: [
     { shows: "unequal pieces", inputs: [real(3, 2), real(3, 5)], attributes: { axis: 1 } },
     { shows: "three pieces beside symbolic axes", inputs: [real("B", 2, "T"), real("B", 1, "T"), real("B", 3, "T")], attributes: { axis: 1 }, symbols: BTD },
+    { shows: "along a symbolic axis", inputs: [real("B", "T", "D"), real("B", "B", "D")], attributes: { axis: 1, size: "D" }, symbols: BTD },
+    { shows: "a known piece before a symbolic one", inputs: [real("D", 2), real("D", "T")], attributes: { axis: 1, size: "D" }, symbols: BTD },
   ],
   ReduceSum: [
     { shows: "two axes", inputs: [real(2, 3, 5)], attributes: { axes: [0, 2] } },

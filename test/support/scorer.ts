@@ -1,12 +1,10 @@
 /** Asks a model folder, without an adapter, for losses of given ids, likeliest next tokens and greedy continuations. */
 import { must } from "../../src/core/base/errors.ts";
-import { tensor } from "../../src/core/base/tensor.ts";
 import type { EncodedDataset } from "../../src/llm/data/types.ts";
 import { packExamples } from "../../src/llm/data/pack.ts";
 import { stackClients } from "../../src/llm/data/stack.ts";
-import { flatSize } from "../../src/llm/training/flat.ts";
+import { batchFeeds } from "../../src/llm/training/batch-feeds.ts";
 import { createLocalTrainer, openModel } from "../../src/llm/training/local-trainer.ts";
-import { batchFeeds } from "../../src/llm/training/train-loop.ts";
 import { fullLogits } from "./full-logits.ts";
 import { randomDataset, tinySetup } from "./tiny-training.ts";
 
@@ -30,20 +28,19 @@ function wholeText(ids: readonly number[]): EncodedDataset {
 }
 
 export async function openScorer(modelFolder: string): Promise<Scorer> {
-  const setup = { ...tinySetup(modelFolder, randomDataset([], 1), { adapter: { r: 1, target_modules: ["q_proj"] } }), packTokens: 256 };
-  const { model, adapter, sessions } = await openModel(setup);
+  const { adapter: _none, ...bare } = tinySetup(modelFolder, randomDataset([], 1));
+  const setup = { ...bare, packTokens: 256 };
+  const { model, sessions } = await openModel(setup);
   const trainer = await createLocalTrainer(setup, () => false);
-  const size = flatSize(adapter.parameters);
-  const parameters = tensor("float32", [1, size], new Float32Array(size));
   return {
     async losses(ids) {
       const pack = packExamples(wholeText(ids), [0], { width: ids.length });
-      const { nll } = await (await sessions.loss()).run({ ...batchFeeds(stackClients([pack])), parameters });
+      const { nll } = await (await sessions.loss(false)).run(batchFeeds(stackClients([pack])));
       // The graph declares nll as float32.
       return must(nll, "nll").data as Float32Array;
     },
     async likeliest(ids, n) {
-      const logits = (await fullLogits({ session: await sessions.generate(), model, parameters }, ids)).subarray(-model.vocabSize);
+      const logits = (await fullLogits({ session: await sessions.generate(false), model, adapted: undefined }, ids)).subarray(-model.vocabSize);
       return [...logits.keys()].sort((a, b) => (logits[b] ?? 0) - (logits[a] ?? 0)).slice(0, n);
     },
     async continueGreedily(ids, n) {

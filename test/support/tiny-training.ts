@@ -1,14 +1,18 @@
-/** What tests of training share: a folder of their own, random examples, adapters whose B is not 0, and setups. */
+/** What tests of training share: a folder of their own, random examples, adapters whose B is not 0, setups and models opened by them. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll } from "vitest";
+import { must } from "../../src/core/base/errors.ts";
 import { normals, randomKey, uniforms } from "../../src/core/base/random.ts";
 import { elementCount, tensor, type NamedTensors, type Tensor } from "../../src/core/base/tensor.ts";
-import type { ParameterSpec } from "../../src/llm/adapters/adapter.ts";
-import { adapterSchema } from "../../src/llm/adapters/settings.ts";
+import type { BoundAdapter, MergeRule, ParameterSpec } from "../../src/llm/adapters/adapter.ts";
+import type { StartContext } from "../../src/llm/adapters/all.ts";
+import { lora } from "../../src/llm/adapters/lora.ts";
+import type { AdapterSettings } from "../../src/llm/adapters/settings.ts";
 import { IGNORED_LABEL, type EncodedDataset } from "../../src/llm/data/types.ts";
-import { createLocalTrainer } from "../../src/llm/training/local-trainer.ts";
+import { createLocalTrainer, openModel, type OpenedModel } from "../../src/llm/training/local-trainer.ts";
+import type { OpenedAdapter } from "../../src/llm/training/opened-adapter.ts";
 import { trainingSchema } from "../../src/llm/training/settings.ts";
 import type { TrainerSetup } from "../../src/llm/training/setup.ts";
 import type { Trainer, TrainFailure, TrainJob, TrainResult, TrainSuccess } from "../../src/llm/training/types.ts";
@@ -44,6 +48,18 @@ export function randomAdapter(specs: readonly ParameterSpec[], seed = 11): Named
   }));
 }
 
+/** For adapters that start from the seed alone. */
+export const NO_SOURCES: StartContext = {
+  base: (name) => { throw new Error(`expected a start from the seed, got one from ${name}`); },
+  tokenize: (text) => { throw new Error(`expected a start from the seed, got one from "${text}"`); },
+};
+
+/** How an adapter is folded into its base. Throws where it cannot be. */
+export function mergeRuleOf({ merge }: BoundAdapter): MergeRule {
+  if (typeof merge === "function") return merge;
+  throw new Error(`expected an adapter that merges, got ${merge.none}`);
+}
+
 export interface SetupChanges {
   readonly adapter?: Readonly<Record<string, unknown>>;
   readonly training?: Readonly<Record<string, unknown>>;
@@ -51,14 +67,23 @@ export interface SetupChanges {
   readonly tokensPerMicroBatch?: number;
 }
 
+/** A setup whose adapter is a LoRA. */
+export type TinySetup = TrainerSetup & { readonly adapter: Extract<AdapterSettings, { method: "lora" }> };
+
 /** A setup of one thread with rows of 24 tokens, rank 3 on every linear module, three examples a step. */
-export function tinySetup(modelFolder: string, data: EncodedDataset, changes: SetupChanges = {}): TrainerSetup {
+export function tinySetup(modelFolder: string, data: EncodedDataset, changes: SetupChanges = {}): TinySetup {
   return {
     modelFolder, data, packTokens: 24, seed: 17,
-    adapter: adapterSchema.parse({ r: 3, lora_alpha: 5, target_modules: "all-linear", ...changes.adapter }),
+    adapter: lora.schema.parse({ r: 3, lora_alpha: 5, target_modules: "all-linear", ...changes.adapter }),
     training: trainingSchema.parse({ batch_size: 3, learning_rate: 0.01, optimizer: { name: "adamw", weight_decay: 0.1 }, ...changes.training }),
     runtime: { device: "cpu", threads: 1, clientsSideBySide: changes.clientsSideBySide ?? 1, tokensPerMicroBatch: changes.tokensPerMicroBatch ?? 1000 },
   };
+}
+
+/** Opens the model of a setup that has an adapter. */
+export async function openAdapted(setup: TrainerSetup): Promise<OpenedModel & { readonly adapter: BoundAdapter; readonly opened: OpenedAdapter }> {
+  const opened = await openModel(setup);
+  return { ...opened, adapter: must(opened.adapter, "adapter"), opened: must(opened.opened, "adapter") };
 }
 
 /** Trains one group with a trainer of its own. */

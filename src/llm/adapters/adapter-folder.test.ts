@@ -10,20 +10,20 @@ import { writeSafetensors } from "../../core/formats/safetensors-writer.ts";
 import { openArchitecture } from "../architectures/all.ts";
 import { llama } from "../architectures/llama.ts";
 import { bindAdapter } from "./all.ts";
-import { exportPeftAdapter, importPeftTensors, readPeftSettings } from "./peft.ts";
+import { readAdapterSettings, readAdapterTensors, writeAdapterFolder } from "./adapter-folder.ts";
 import { adapterSchema } from "./settings.ts";
 
 const GOLDEN = "../shared/goldens/peft/stories260k.lora/adapter";
 const root = temporaryFolder();
 const folder = join(root, "adapter");
-const { linears } = llama.open(TINY_CONFIG, "test");
+const model = llama.open(TINY_CONFIG, "test");
 const settings = adapterSchema.parse({ r: 3, lora_alpha: 7.5, lora_dropout: 0.1, target_modules: ["q_proj", "down_proj"], rank_pattern: { q_proj: 2 }, alpha_pattern: { down_proj: 4 }, use_rslora: true });
-const adapter = bindAdapter(settings, linears);
+const adapter = bindAdapter(settings, model);
 const tensors = randomAdapter(adapter.parameters);
 
 beforeEach(() => {
   rmSync(folder, { recursive: true, force: true });
-  exportPeftAdapter(folder, tensors, settings, "some/model");
+  writeAdapterFolder(folder, { settings, model, baseModel: "some/model", parameters: tensors, frozen: new Map() });
 });
 
 /** Writes the exported config with some fields changed. */
@@ -45,31 +45,31 @@ function thrown(action: () => unknown): FedtuneError {
 
 describe("an exported adapter", () => {
   test("comes back with the same settings and the same bits", () => {
-    const read = readPeftSettings(folder);
+    const read = readAdapterSettings(folder);
     expect(read).toEqual(settings);
-    expect(importPeftTensors(folder, bindAdapter(read, linears))).toEqual(tensors);
+    expect(readAdapterTensors(folder, bindAdapter(read, model))).toEqual({ parameters: tensors, frozen: new Map() });
   });
 
   test("exported again is the same files, byte for byte", () => {
-    const read = readPeftSettings(folder);
+    const read = readAdapterSettings(folder);
     const again = join(root, "again");
-    exportPeftAdapter(again, importPeftTensors(folder, bindAdapter(read, linears)), read, "some/model");
+    writeAdapterFolder(again, { ...readAdapterTensors(folder, bindAdapter(read, model)), settings: read, model, baseModel: "some/model" });
     expect(readdirSync(again).sort()).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
     for (const name of readdirSync(again)) expect(readFileSync(join(again, name)).equals(readFileSync(join(folder, name))), name).toBe(true);
   });
 
   test.each([["all-linear"], [".*layers\\.1\\..*_proj"]])("keeps target_modules as it was given: %s", (target_modules) => {
     changeConfig({ target_modules, rank_pattern: {} });
-    expect(readPeftSettings(folder).target_modules).toBe(target_modules);
+    expect(readAdapterSettings(folder)).toMatchObject({ target_modules });
   });
 });
 
 describe.skipIf(!existsSync(GOLDEN))(`an adapter that PEFT wrote (skipped where ${GOLDEN} is absent)`, () => {
   test("has the files, the config's keys and the bytes of tensors that fedtune writes", async () => {
-    const model = await openArchitecture("assets/stories260k");
-    const read = readPeftSettings(GOLDEN);
+    const stories = await openArchitecture("assets/stories260k");
+    const read = readAdapterSettings(GOLDEN);
     const own = join(root, "like-peft");
-    exportPeftAdapter(own, importPeftTensors(GOLDEN, bindAdapter(read, model.linears)), read, "stories260k");
+    writeAdapterFolder(own, { ...readAdapterTensors(GOLDEN, bindAdapter(read, stories)), settings: read, model: stories, baseModel: "stories260k" });
     const config = (path: string): unknown => JSON.parse(readFileSync(join(path, "adapter_config.json"), "utf8"));
     const files = (path: string): string[] => readdirSync(path).filter((name) => name !== "README.md").sort();
     expect(files(own)).toEqual(files(GOLDEN));
@@ -86,70 +86,69 @@ describe("importing tensors", () => {
 
   test("widens half precision", () => {
     write(new Map([...tensors].map(([name, t]) => [name, narrowed(t, "float16")])));
-    const read = importPeftTensors(folder, adapter);
+    const read = readAdapterTensors(folder, adapter).parameters;
     for (const [name, t] of tensors) expect(read.get(name)?.data).toEqual(float16ToFloat32(float32ToFloat16(t.data)));
     write(new Map([...tensors].map(([name, t]) => [name, narrowed(t, "bfloat16")])));
-    const coarse = importPeftTensors(folder, adapter);
+    const coarse = readAdapterTensors(folder, adapter).parameters;
     for (const [name, t] of tensors) t.data.forEach((x, i) => expect(Math.abs((coarse.get(name)?.data[i] ?? 0) - x)).toBeLessThanOrEqual(Math.abs(x) / 256));
   });
 
   test("refuses a missing and a surplus tensor by name", () => {
     write(new Map([...tensors].filter(([name]) => name !== first)));
-    expect(thrown(() => importPeftTensors(folder, adapter))).toMatchObject({ code: "model", message: `${folder}/adapter_model.safetensors: expected a tensor ${first}, got none of that name. The adapter belongs to another model or other settings.` });
+    expect(thrown(() => readAdapterTensors(folder, adapter))).toMatchObject({ code: "model", message: `${folder}/adapter_model.safetensors: expected a tensor ${first}, got none of that name. The adapter belongs to another model or other settings.` });
     write(new Map([...tensors, ["base_model.model.lm_head.weight", tensor("float32", [1], Float32Array.of(3))]]));
-    expect(thrown(() => importPeftTensors(folder, adapter)).message).toContain("a surplus tensor base_model.model.lm_head.weight");
+    expect(thrown(() => readAdapterTensors(folder, adapter)).message).toContain("a surplus tensor base_model.model.lm_head.weight");
   });
 
   test("refuses another rank and another model's width by name and both shapes", () => {
-    const wider = bindAdapter(adapterSchema.parse({ ...settings, rank_pattern: { q_proj: 5 } }), linears);
-    expect(thrown(() => importPeftTensors(folder, wider)).message).toContain(`${first}: expected shape [5, 24], got [2, 24]`);
-    const other = bindAdapter(settings, llama.open({ ...TINY_CONFIG, hidden_size: 36, head_dim: 4 }, "test").linears);
-    expect(thrown(() => importPeftTensors(folder, other)).message).toContain(`${first}: expected shape [2, 36], got [2, 24]`);
+    const wider = bindAdapter(adapterSchema.parse({ ...settings, rank_pattern: { q_proj: 5 } }), model);
+    expect(thrown(() => readAdapterTensors(folder, wider)).message).toContain(`${first}: expected shape [5, 24], got [2, 24]`);
+    const other = bindAdapter(settings, llama.open({ ...TINY_CONFIG, hidden_size: 36, head_dim: 4 }, "test"));
+    expect(thrown(() => readAdapterTensors(folder, other)).message).toContain(`${first}: expected shape [2, 36], got [2, 24]`);
   });
 
   test("refuses whole numbers", () => {
     write(new Map([...tensors].map(([name, t]) => [name, name === first ? tensor("int32", t.shape, Int32Array.from(t.data)) : t])));
-    expect(thrown(() => importPeftTensors(folder, adapter)).message).toContain(`${first}: expected float32, float16 or bfloat16, got int32`);
+    expect(thrown(() => readAdapterTensors(folder, adapter)).message).toContain(`${first}: expected float32, float16 or bfloat16, got int32`);
   });
 
   test("refuses a folder without weights", () => {
     rmSync(join(folder, "adapter_model.safetensors"));
-    expect(thrown(() => importPeftTensors(folder, adapter)).message).toContain("adapter_model.safetensors");
+    expect(thrown(() => readAdapterTensors(folder, adapter)).message).toContain("adapter_model.safetensors");
   });
 });
 
 describe("reading adapter_config.json", () => {
   test.each([
-    ["use_dora", true, "use_dora: expected false, got true"],
+    ["use_qalora", true, "use_qalora: expected false, got true"],
     ["bias", "lora_only", 'bias: expected "none", got "lora_only"'],
     ["modules_to_save", ["lm_head"], 'modules_to_save: expected null, got ["lm_head"]'],
     ["layers_to_transform", [1], "layers_to_transform: expected null, got [1]"],
     ["exclude_modules", "q_proj", 'exclude_modules: expected null, got "q_proj"'],
-    ["fan_in_fan_out", true, "fan_in_fan_out: expected false, got true"],
     ["lora_bias", true, "lora_bias: expected false, got true"],
-    ["peft_type", "IA3", "peft_type: expected LORA, got IA3"],
+    ["peft_type", "LOHA", "peft_type: expected a method that fedtune has ("],
     ["r", 0, "r: expected"],
     ["r", "8", "r: expected"],
     ["target_modules", null, "target_modules: expected"],
     ["lora_dropout", 1.5, "lora_dropout: expected"],
   ])("refuses %s = %j by the field's name", (field, value, message) => {
     changeConfig({ [field]: value });
-    const error = thrown(() => readPeftSettings(folder));
+    const error = thrown(() => readAdapterSettings(folder));
     expect(error.message).toContain(`adapter_config.json: ${message}`);
     expect(error.code).toBe("model");
   });
 
   test("takes what changes nothing: other defaults of other versions, empty collections, fields left out", () => {
-    changeConfig({ peft_version: "0.9.0", inference_mode: false, init_lora_weights: "gaussian", modules_to_save: [], layers_pattern: "layers", auto_mapping: { x: 1 } });
-    expect(readPeftSettings(folder)).toEqual(settings);
+    changeConfig({ peft_version: "0.9.0", inference_mode: false, fan_in_fan_out: true, init_lora_weights: "gaussian", modules_to_save: [], layers_pattern: "layers", auto_mapping: { x: 1 } });
+    expect(readAdapterSettings(folder)).toEqual(settings);
     writeFileSync(join(folder, "adapter_config.json"), JSON.stringify({ peft_type: "LORA", r: 4, lora_alpha: 8, target_modules: ["q_proj"] }));
-    expect(readPeftSettings(folder)).toEqual(adapterSchema.parse({ r: 4, lora_alpha: 8, target_modules: ["q_proj"] }));
+    expect(readAdapterSettings(folder)).toEqual(adapterSchema.parse({ r: 4, lora_alpha: 8, target_modules: ["q_proj"] }));
   });
 
   test("refuses a folder without one, and a file that is not JSON", () => {
     cpSync(folder, join(root, "broken"), { recursive: true });
     writeFileSync(join(root, "broken/adapter_config.json"), "{r: 8");
-    expect(thrown(() => readPeftSettings(join(root, "broken"))).message).toContain("broken/adapter_config.json: expected JSON, got ");
-    expect(thrown(() => readPeftSettings(join(root, "nowhere"))).message).toContain("nowhere: expected an adapter folder with adapter_config.json, got none.");
+    expect(thrown(() => readAdapterSettings(join(root, "broken"))).message).toContain("broken/adapter_config.json: expected JSON, got ");
+    expect(thrown(() => readAdapterSettings(join(root, "nowhere"))).message).toContain("nowhere: expected an adapter folder with adapter_config.json, got none.");
   });
 });

@@ -1,13 +1,14 @@
 import { describe, expect, test } from "vitest";
 import { relativeError } from "../../../test/support/numbers.ts";
 import { TINY_CONFIG } from "../../../test/support/tiny-llama.ts";
+import { mergeRuleOf, NO_SOURCES } from "../../../test/support/tiny-training.ts";
 import { must } from "../../core/base/errors.ts";
 import { llama } from "../architectures/llama.ts";
 import { bindAdapter, initialTensors } from "./all.ts";
 import { adapterSchema } from "./settings.ts";
 
-const { linears } = llama.open(TINY_CONFIG, "test");
-const bind = (settings: Readonly<Record<string, unknown>>) => bindAdapter(adapterSchema.parse(settings), linears);
+const model = llama.open(TINY_CONFIG, "test");
+const bind = (settings: Readonly<Record<string, unknown>>) => bindAdapter(adapterSchema.parse(settings), model);
 const A = "base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight";
 const B = "base_model.model.model.layers.0.self_attn.k_proj.lora_B.weight";
 
@@ -32,27 +33,28 @@ describe("LoRA", () => {
     expect(bind({ r: 9, lora_alpha: 6, use_rslora: true, target_modules: ["k_proj"] }).factorPairs[0]?.scaling).toBe(2);
   });
 
-  test("stands for the change scaling · B A of a weight, and for none where it is not attached", () => {
-    const adapter = bind({ r: 2, lora_alpha: 3, target_modules: ["k_proj"] });
+  test("merges into a weight as scaling · B A, and into none where it is not attached", () => {
+    const merge = mergeRuleOf(bind({ r: 2, lora_alpha: 3, target_modules: ["k_proj"] }));
+    const base = Float32Array.from({ length: 8 * 24 }, (_, i) => 7 - i / 4);
     const values = (name: string): Float32Array => Float32Array.from({ length: name === A ? 48 : 16 }, (_, i) => (name === A ? i - 20 : 3 - i));
     const [a, b] = [values(A), values(B)];
-    const change = must(adapter.weightChange("model.layers.0.self_attn.k_proj", values), "change");
+    const merged = must(merge({ name: "model.layers.0.self_attn.k_proj.weight", shape: [8, 24], base, values }), "merged");
     const expected = Array.from({ length: 8 * 24 }, (_, at) => {
       const [o, i] = [Math.floor(at / 24), at % 24];
-      return 1.5 * ((b[2 * o] ?? 0) * (a[i] ?? 0) + (b[2 * o + 1] ?? 0) * (a[24 + i] ?? 0));
+      return (base[at] ?? 0) + 1.5 * ((b[2 * o] ?? 0) * (a[i] ?? 0) + (b[2 * o + 1] ?? 0) * (a[24 + i] ?? 0));
     });
-    expect(relativeError(change, expected)).toBeLessThan(1e-12);
-    expect(adapter.weightChange("model.layers.0.self_attn.q_proj", values)).toBeUndefined();
+    expect(relativeError(merged, expected)).toBeLessThan(1e-12);
+    expect(merge({ name: "model.layers.0.self_attn.q_proj.weight", shape: [24, 24], base, values })).toBeUndefined();
   });
 
   test("says whether the output embedding is adapted", () => {
-    expect(bind({ target_modules: "all-linear" }).adaptsHead).toBe(false);
-    expect(bind({ target_modules: ["q_proj", "lm_head"] }).adaptsHead).toBe(true);
+    expect(bind({ target_modules: "all-linear" }).changesHead).toBe(false);
+    expect(bind({ target_modules: ["q_proj", "lm_head"] }).changesHead).toBe(true);
   });
 
   test("starts with B = 0 and A uniform within 1/√in, from the seed and the tensor's name alone", () => {
     const adapter = bind({ r: 16, target_modules: ["q_proj", "down_proj"] });
-    const first = initialTensors(adapter, 4);
+    const first = initialTensors(adapter.parameters, 4, NO_SOURCES);
     for (const { name, shape: [rows = 0, columns = 0] } of adapter.parameters) {
       const data = must(first.get(name), name).data;
       expect(data).toHaveLength(rows * columns);
@@ -67,9 +69,9 @@ describe("LoRA", () => {
         expect(Math.abs(variance / (bound * bound / 3) - 1)).toBeLessThan(0.15);
       }
     }
-    expect(initialTensors(adapter, 4)).toEqual(first);
-    expect(initialTensors(bind({ r: 16, target_modules: ["down_proj"] }), 4)).toEqual(new Map([...first].filter(([name]) => name.includes("down_proj"))));
+    expect(initialTensors(adapter.parameters, 4, NO_SOURCES)).toEqual(first);
+    expect(initialTensors(bind({ r: 16, target_modules: ["down_proj"] }).parameters, 4, NO_SOURCES)).toEqual(new Map([...first].filter(([name]) => name.includes("down_proj"))));
     const values = [...first].filter(([name]) => name.includes("lora_A")).map(([, t]) => t.data[0]);
-    expect(new Set([...values, ...[...initialTensors(adapter, 5).values()].map((t) => t.data[0]).filter((x) => x !== 0)]).size).toBe(2 * values.length);
+    expect(new Set([...values, ...[...initialTensors(adapter.parameters, 5, NO_SOURCES).values()].map((t) => t.data[0]).filter((x) => x !== 0)]).size).toBe(2 * values.length);
   });
 });

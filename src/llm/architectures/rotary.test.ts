@@ -1,8 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { relativeError } from "../../../test/support/numbers.ts";
-import { inverseFrequencies, type RotaryFields } from "./rotary.ts";
+import { rotaryFrequencies, type RotaryConfig, type RotaryFrequencies } from "./rotary.ts";
 
-const frequencies = (config: RotaryFields): Float64Array => inverseFrequencies(config, 8, "test");
+type Fields = Partial<RotaryConfig>;
+const open = (config: Fields, width = 8): RotaryFrequencies => rotaryFrequencies({ max_position_embeddings: 64, ...config }, width, "test");
+const frequencies = (config: Fields): Float64Array => open(config).frequencies;
 const PLAIN = [1, 500 ** -0.25, 500 ** -0.5, 500 ** -0.75];
 
 describe("rotary frequencies", () => {
@@ -30,5 +32,28 @@ describe("rotary frequencies", () => {
     const [a = 0, b = 0, c = 0, d = 0] = PLAIN;
     expect(relativeError(frequencies({ rope_theta: 500, rope_scaling }), [a, mixed(b), mixed(c), d / 8])).toBeLessThan(1e-14);
     expect(frequencies({ rope_parameters: { rope_theta: 500, ...rope_scaling } })).toEqual(frequencies({ rope_theta: 500, rope_scaling }));
+  });
+
+  // What transformers 5.23 computes in float32 for theta 500, heads of width 8 and 256 positions.
+  const YARN = { rope_type: "yarn", factor: 4, original_max_position_embeddings: 64 };
+  test.each([
+    ["by default", {}, 0.1321713924407959, 1.138629436111989],
+    ["between dimensions that are not whole", { beta_fast: 4, beta_slow: 0.5, truncate: false }, 0.1642656773328781, 1.138629436111989],
+    ["with scales of their own", { mscale: 0.7, mscale_all_dim: 1.3 }, 0.1321713924407959, 0.9295234923939468],
+    ["with a given factor", { attention_factor: 1.7 }, 0.1321713924407959, 1.7],
+  ])("of yarn and the factor of its cosines are transformers': %s", (_, changes, second, attentionFactor) => {
+    const found = open({ rope_theta: 500, rope_scaling: { ...YARN, ...changes } });
+    expect(relativeError(found.frequencies, [1, second, 0.011180340312421322, 0.0023643539752811193])).toBeLessThan(1e-7);
+    expect(found.attentionFactor).toBeCloseTo(attentionFactor, 12);
+  });
+
+  test("of yarn take the trained length from max_position_embeddings where the scaling does not say it", () => {
+    const { original_max_position_embeddings: trained, ...rest } = YARN;
+    expect(open({ rope_theta: 500, rope_scaling: rest, max_position_embeddings: trained })).toEqual(open({ rope_theta: 500, rope_scaling: YARN }));
+  });
+
+  test("are those of fewer elements where only a part of each head turns", () => {
+    expect(open({ rope_theta: 500, partial_rotary_factor: 0.25 }, 32)).toEqual(open({ rope_theta: 500 }));
+    expect(open({ rope_parameters: { rope_theta: 500, partial_rotary_factor: 0.25 } }, 32)).toEqual(open({ rope_theta: 500 }));
   });
 });

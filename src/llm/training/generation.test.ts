@@ -1,12 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { fullLogits } from "../../../test/support/full-logits.ts";
-import { randomAdapter, randomDataset, temporaryFolder, tinySetup } from "../../../test/support/tiny-training.ts";
+import { openAdapted, randomAdapter, randomDataset, temporaryFolder, tinySetup } from "../../../test/support/tiny-training.ts";
 import { must } from "../../core/base/errors.ts";
-import { tensor, type NamedTensors } from "../../core/base/tensor.ts";
+import type { NamedTensors } from "../../core/base/tensor.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
-import { flatSize, flatten } from "./flat.ts";
 import { generateTexts } from "./generation.ts";
-import { createLocalTrainer, openModel, type OpenedModel } from "./local-trainer.ts";
+import { createLocalTrainer } from "./local-trainer.ts";
 import { sampleToken } from "./sampling.ts";
 import type { GenerateOptions, Trainer } from "./types.ts";
 
@@ -15,12 +14,12 @@ temporaryFolder();
 const setup = tinySetup(MODEL, randomDataset([], 1), { adapter: { target_modules: ["q_proj", "v_proj", "lm_head"] } });
 
 let trainer: Trainer;
-let opened: OpenedModel;
+let opened: Awaited<ReturnType<typeof openAdapted>>;
 let tokenizer: Tokenizer;
 let adapter: NamedTensors<"float32">;
 beforeAll(async () => {
   trainer = await createLocalTrainer(setup, () => false);
-  opened = await openModel(setup);
+  opened = await openAdapted(setup);
   tokenizer = loadTokenizer(MODEL);
   adapter = randomAdapter(opened.adapter.parameters);
 });
@@ -42,9 +41,8 @@ async function generate(prompts: readonly Int32Array[], options: GenerateOptions
 describe("generation with a cache", () => {
   test.each([["greedy", GREEDY], ["drawn", DRAWN]])("gives what full forward passes give, under an adapter: %s", async (_, options) => {
     const start = prompt("Once upon a time, there was a");
-    const parameters = tensor("float32", [1, flatSize(opened.adapter.parameters)], new Float32Array(flatSize(opened.adapter.parameters)));
-    flatten(adapter, opened.adapter.parameters, parameters.data);
-    const full = { session: await opened.sessions.generate(), model: opened.model, parameters };
+    const adapted = { adapter: opened.adapter, feeds: await opened.opened.feeds(adapter), prefix: () => opened.sessions.prefix() };
+    const full = { session: await opened.sessions.generate(true), model: opened.model, adapted };
     const expected: number[] = [];
     for (let step = 0; step < options.maxNewTokens; step++) {
       const logits = await fullLogits(full, [...start, ...expected]);
@@ -97,9 +95,7 @@ describe("a text ends", () => {
     const first = free.indexOf(endId);
     const ending: Tokenizer = { ...tokenizer, endIds: [2, endId] };
     const seen: number[] = [];
-    const size = flatSize(opened.adapter.parameters);
-    const parameters = tensor("float32", [1, size], new Float32Array(size));
-    const context = { session: await opened.sessions.generate(), model: opened.model, tokenizer: ending, parameters, aborted: () => false, onToken: (_: number, id: number) => seen.push(id) };
+    const context = { session: await opened.sessions.generate(false), model: opened.model, tokenizer: ending, adapted: undefined, aborted: () => false, onToken: (_: number, id: number) => seen.push(id) };
     const [ended] = await generateTexts(context, [prompt("Once upon a time")], { ...GREEDY, stopAtEnd: true });
     expect([...must(ended, "text")]).toEqual(free.slice(0, first));
     expect(seen).toEqual(free.slice(0, first));

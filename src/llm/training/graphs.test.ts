@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { centralDifferences, relativeError } from "../../../test/support/numbers.ts";
 import { TINY_CONFIG, randomWeights, writeTinyLlama } from "../../../test/support/tiny-llama.ts";
-import { randomAdapter, randomDataset, temporaryFolder, tinySetup } from "../../../test/support/tiny-training.ts";
+import { openAdapted, randomAdapter, randomDataset, temporaryFolder, tinySetup } from "../../../test/support/tiny-training.ts";
 import { must } from "../../core/base/errors.ts";
 import { randomKey, uniforms } from "../../core/base/random.ts";
 import { elementCount, tensor, type Tensor } from "../../core/base/tensor.ts";
@@ -13,10 +13,9 @@ import { adapterSchema } from "../adapters/settings.ts";
 import { llama } from "../architectures/llama.ts";
 import { packExamples } from "../data/pack.ts";
 import { stackClients } from "../data/stack.ts";
+import { batchFeeds } from "./batch-feeds.ts";
 import { flatSize, flatten, unflatten } from "./flat.ts";
 import { lossGraph, trainGraph } from "./graphs.ts";
-import { openModel } from "./local-trainer.ts";
-import { batchFeeds } from "./train-loop.ts";
 
 const folder = join(temporaryFolder(), "model");
 writeTinyLlama(folder);
@@ -32,7 +31,7 @@ function flatOf(specs: Parameters<typeof flatten>[1], seed?: number): Tensor<"fl
 
 describe("packs", () => {
   test.each([["all-linear"], [["q_proj", "lm_head"]]])("give the summed gradients of their examples apart: LoRA on %s", async (target_modules) => {
-    const opened = await openModel(tinySetup(folder, data, { adapter: { target_modules } }));
+    const opened = await openAdapted(tinySetup(folder, data, { adapter: { target_modules } }));
     using sessions = opened.sessions;
     const { session } = await sessions.train(1);
     const parameters = flatOf(opened.adapter.parameters);
@@ -52,7 +51,7 @@ describe("packs", () => {
   });
 
   test("add their gradients to what was accumulated", async () => {
-    const opened = await openModel(tinySetup(folder, data));
+    const opened = await openAdapted(tinySetup(folder, data));
     using sessions = opened.sessions;
     const { session } = await sessions.train(1);
     const parameters = flatOf(opened.adapter.parameters);
@@ -84,9 +83,9 @@ describe("the gradient of a whole model in float64 is that of central difference
   ])("%s", (_, changes, target_modules, lora_dropout) => {
     const config = { ...TINIEST, ...changes };
     const model = llama.open(config, "test");
-    const adapter = bindAdapter(adapterSchema.parse({ r: 2, lora_alpha: 3, target_modules, lora_dropout }), model.linears);
+    const adapter = bindAdapter(adapterSchema.parse({ r: 2, lora_alpha: 3, target_modules, lora_dropout }), model);
     const specs = adapter.parameters;
-    const options = { clients: 1, maxLabelledRows: 24, dropout: lora_dropout > 0 } as const;
+    const options = { clients: 1, maxLabelledRows: 24 } as const;
     const { graph, masks } = trainGraph({ model, adapter }, options);
     expect(masks.map(({ width }) => width)).toEqual(lora_dropout > 0 ? [8, 7] : []);
     const batch = stackClients([packExamples(randomDataset([5, 4, 3], config.vocab_size), [0, 1, 2], { width: 9 })]);
@@ -116,11 +115,11 @@ describe("the gradient of a whole model in float64 is that of central difference
 
 test("the loss graph gives the losses of the training graph", () => {
   const model = llama.open(TINIEST, "test");
-  const adapter = bindAdapter(adapterSchema.parse({ r: 2, target_modules: ["q_proj", "up_proj"] }), model.linears);
+  const adapter = bindAdapter(adapterSchema.parse({ r: 2, target_modules: ["q_proj", "up_proj"] }), model);
   const batch = stackClients([packExamples(randomDataset([5, 4], TINIEST.vocab_size), [0, 1], { width: 9 })]);
   const flat = toReference(flatOf(adapter.parameters));
   const feeds = new Map<string, ReferenceTensor>([...referenceWeights(TINIEST), ...Object.entries(batchFeeds(batch)).map(([name, t]): [string, ReferenceTensor] => [name, toReference(t)]), ["parameters", flat], ["accumulated", flat]]);
   const options = { clients: 1, maxLabelledRows: 24 } as const;
-  const training = evaluateReference(trainGraph({ model, adapter }, { ...options, dropout: false }).graph, feeds).get("nll");
+  const training = evaluateReference(trainGraph({ model, adapter }, options).graph, feeds).get("nll");
   expect(evaluateReference(lossGraph({ model, adapter }, options), feeds).get("nll")).toEqual(training);
 });

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { randomAdapter, temporaryFolder } from "../../../test/support/tiny-training.ts";
 import { aliveResources } from "../../core/base/disposal.ts";
+import { writeAdapterFolder } from "../adapters/adapter-folder.ts";
 import { bindAdapter } from "../adapters/all.ts";
-import { exportPeftAdapter } from "../adapters/peft.ts";
 import { adapterSchema } from "../adapters/settings.ts";
 import { openArchitecture } from "../architectures/all.ts";
 import { exportAdapter } from "./export-adapter.ts";
@@ -12,14 +12,14 @@ import { generate, openChat, type TextOptions } from "./text-model.ts";
 
 const MODEL = "assets/stories260k";
 const root = temporaryFolder();
-const { linears } = await openArchitecture(MODEL);
+const model = await openArchitecture(MODEL);
 const OPTIONS: TextOptions = { model: MODEL, maxNewTokens: 12, temperature: 0, topK: 0, topP: 1, stop: [], seed: 3 };
 const prompt = "Once upon a time, there was a little girl named Lily.";
 
 /** A folder with a random adapter for this model, strong enough to change what is written. */
 function adapterFolder(name: string, rank = 4): string {
   const settings = adapterSchema.parse({ r: rank, lora_alpha: 40, target_modules: "all-linear" });
-  exportPeftAdapter(join(root, name), randomAdapter(bindAdapter(settings, linears).parameters), settings, MODEL);
+  writeAdapterFolder(join(root, name), { settings, model, baseModel: MODEL, parameters: randomAdapter(bindAdapter(settings, model).parameters), frozen: new Map() });
   return join(root, name);
 }
 
@@ -59,10 +59,10 @@ describe("generating text", () => {
 });
 
 test("a conversation remembers its turns until it is reset", async () => {
-  const model = join(root, "with-template");
-  cpSync(MODEL, model, { recursive: true });
-  writeFileSync(join(model, "chat_template.jinja"), "{% for m in messages %}{{ m.content }} {% endfor %}");
-  await using chat = await openChat({ ...OPTIONS, model, system: "Tim was sad." });
+  const folder = join(root, "with-template");
+  cpSync(MODEL, folder, { recursive: true });
+  writeFileSync(join(folder, "chat_template.jinja"), "{% for m in messages %}{{ m.content }} {% endfor %}");
+  await using chat = await openChat({ ...OPTIONS, model: folder, system: "Tim was sad." });
   const first = await chat.send("Lily ran.", {});
   const second = await chat.send("Lily ran.", {});
   chat.reset();

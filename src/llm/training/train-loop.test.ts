@@ -2,12 +2,11 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { relativeError } from "../../../test/support/numbers.ts";
 import { TINY_CONFIG, writeTinyLlama } from "../../../test/support/tiny-llama.ts";
-import { failed, randomAdapter, randomDataset, succeeded, temporaryFolder, tinySetup, trainAlone, valuesOf } from "../../../test/support/tiny-training.ts";
+import { failed, randomAdapter, randomDataset, succeeded, temporaryFolder, tinySetup, trainAlone, valuesOf, type TinySetup } from "../../../test/support/tiny-training.ts";
 import { tensor, type NamedTensors } from "../../core/base/tensor.ts";
 import { bindAdapter } from "../adapters/all.ts";
 import { llama } from "../architectures/llama.ts";
 import { createLocalTrainer } from "./local-trainer.ts";
-import type { TrainerSetup } from "./setup.ts";
 import type { StepReport, TrainJob } from "./types.ts";
 
 const folder = join(temporaryFolder(), "model");
@@ -15,13 +14,13 @@ writeTinyLlama(folder);
 
 const LENGTHS = [5, 17, 9, 24, 7, 12, 3, 20, 11, 6];
 const data = randomDataset(LENGTHS, TINY_CONFIG.vocab_size);
-const setupOf = (changes: Parameters<typeof tinySetup>[2] = {}): TrainerSetup => tinySetup(folder, data, changes);
+const setupOf = (changes: Parameters<typeof tinySetup>[2] = {}): TinySetup => tinySetup(folder, data, changes);
 
-function startOf({ adapter }: TrainerSetup, seed = 11): NamedTensors<"float32"> {
-  return randomAdapter(bindAdapter(adapter, llama.open(TINY_CONFIG, "test").linears).parameters, seed);
+function startOf({ adapter }: TinySetup, seed = 11): NamedTensors<"float32"> {
+  return randomAdapter(bindAdapter(adapter, llama.open(TINY_CONFIG, "test")).parameters, seed);
 }
 
-function job(setup: TrainerSetup, changes: Partial<TrainJob> = {}): TrainJob {
+function job(setup: TinySetup, changes: Partial<TrainJob> = {}): TrainJob {
   return { client: 0, round: 1, steps: 2, stepsDone: 0, totalSteps: 10, adapter: startOf(setup), examples: Int32Array.from(LENGTHS.keys()), ...changes };
 }
 
@@ -32,7 +31,7 @@ function spoiled(adapter: NamedTensors<"float32">): NamedTensors<"float32"> {
 }
 
 /** Three clients of unequal sizes: the second has one pack where the first needs several passes. */
-function group(setup: TrainerSetup): TrainJob[] {
+function group(setup: TinySetup): TrainJob[] {
   return [
     job(setup, { client: 4, examples: Int32Array.of(3, 1, 7) }),
     job(setup, { client: 7, examples: Int32Array.of(6, 0, 4), adapter: startOf(setup, 12) }),

@@ -87,9 +87,10 @@ export const Split: OpRecord<OpAttributes["Split"]> = {
     if (known && x.shape[axis] !== sizes.reduce<number>((sum, size) => sum + Number(size), 0)) throw shapeError("Split", `axis ${axis} of length ${sizes.join(" + ")}`, inputs);
     return sizes.map((size) => ({ dtype: x.dtype, shape: x.shape.with(axis, size) }));
   },
-  gradient: ({ outputs, gradients, attributes: { axis } }) => {
+  gradient: ({ inputs: [x], outputs, gradients, attributes: { axis } }) => {
+    const whole = x?.shape[axis];
     const pieces = outputs.map((y, i) => gradients[i] ?? g.expand(g.reshape(g.scalar(y, 0), y.shape.map(() => 1)), y.shape));
-    return [g.concat([must(pieces[0], "piece"), ...pieces.slice(1)], axis)];
+    return [g.concat([must(pieces[0], "piece"), ...pieces.slice(1)], axis, typeof whole === "string" ? whole : undefined)];
   },
   reference: ([x], { axis }, outs) => {
     const parts = outs.map((shape) => new Float64Array(shape.reduce((n, d) => n * d, 1)));
