@@ -21,6 +21,8 @@ export interface StartSources {
 export interface ParameterSpec {
   readonly name: string;
   readonly shape: readonly number[];
+  /** Whether it stands in the place of a tensor of the base, so that the model has no parameter more. */
+  readonly inPlace?: boolean;
   /** Its values before training. */
   start(from: StartSources): Float32Array;
 }
@@ -74,6 +76,8 @@ export interface StepControl {
     readonly step: number;
     readonly totalSteps: number;
     parameter(name: string): Float32Array;
+    /** The parameter as it was before the step. */
+    before(name: string): Float32Array;
     /** Gradient of the step's mean loss. */
     gradient(name: string): Float32Array;
     state(name: string): Float32Array;
@@ -94,6 +98,8 @@ export interface BoundAdapter {
   readonly dropout: number;
   /** Whether the output embedding is changed, so that its logits must be made whole. */
   readonly changesHead: boolean;
+  /** Whether an output embedding that is tied to the input embedding changes only as that does, and stays tied when merged. */
+  readonly keepsTies?: boolean;
   /** Tensors whose product is what the model sees: what strategies need to know of an adapter. */
   readonly factorPairs: readonly FactorPair[];
   /** Tensors that PEFT may save along with the adapter and that are the base's own; they are not read. */
@@ -110,8 +116,8 @@ export interface BoundAdapter {
 export interface PeftFormat<S> {
   /** `peft_type`. */
   readonly type: string;
-  /** Every field but those that all methods share. */
-  write(settings: S, model: ArchitectureModel): Readonly<Record<string, unknown>>;
+  /** Every field but those that all methods share. `baseModel` is the base's name. */
+  write(settings: S, model: ArchitectureModel, baseModel: string): Readonly<Record<string, unknown>>;
   /** The settings, or undefined where the file means another method of the same type. Throws FedtuneError("model") that names a field. */
   read(fields: PeftFields): S | undefined;
   /** Settings and tensors as PEFT is to see them where they differ from those that train. */

@@ -35,9 +35,10 @@ export function unflatten(flat: Float32Array, specs: readonly ParameterSpec[]): 
   );
 }
 
-/** A flat `[C, P]` value cut into parameters `[C, …shape]`, by name. */
-export function splitParameters(flat: Value, specs: readonly ParameterSpec[]): ReadonlyMap<string, Value> {
+/** A flat `[C, P]` value cut into parameters `[C, …shape]`, by name; those without elements have no value. */
+export function splitParameters(flat: Value, all: readonly ParameterSpec[]): ReadonlyMap<string, Value> {
   const clients: Dim = flat.shape[0] ?? 1;
+  const specs = all.filter(({ shape }) => elementCount(shape) > 0);
   const pieces = g.split(flat, 1, specs.map(({ shape }) => elementCount(shape)));
   return new Map(specs.map(({ name, shape }, i) => [name, g.reshape(must(pieces[i], name), [clients, ...shape])]));
 }

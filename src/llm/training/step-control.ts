@@ -9,8 +9,8 @@ import type { TrainJob } from "./types.ts";
 export interface ClientControl {
   /** The control's tensors, kept with the optimiser's state. */
   readonly state: ReadonlyMap<string, Tensor<"float32">>;
-  /** @param input the client's parameters (changed in place) and summed gradients, flat; labelled tokens of the step */
-  afterStep(input: { readonly step: number; readonly parameters: Float32Array; readonly gradients: Float32Array; readonly tokens: number }): void;
+  /** @param input the client's parameters (changed in place), what they were before the step, and summed gradients, flat; labelled tokens of the step */
+  afterStep(input: { readonly step: number; readonly parameters: Float32Array; readonly before: Float32Array; readonly gradients: Float32Array; readonly tokens: number }): void;
 }
 
 /** Views of a flat vector by name. */
@@ -34,11 +34,11 @@ export function createControl(adapter: BoundAdapter, job: TrainJob): ClientContr
   }));
   return {
     state,
-    afterStep({ step, parameters, gradients, tokens }) {
-      const [values, slopes] = [viewsOf(parameters, specs), viewsOf(gradients.map((x) => x / tokens), specs)];
+    afterStep({ step, parameters, before, gradients, tokens }) {
+      const [values, previous, slopes] = [viewsOf(parameters, specs), viewsOf(before, specs), viewsOf(gradients.map((x) => x / tokens), specs)];
       control.afterStep({
         step, totalSteps: job.totalSteps,
-        parameter: (name) => must(values.get(name), name), gradient: (name) => must(slopes.get(name), name), state: (name) => must(state.get(`control ${name}`), name).data,
+        parameter: (name) => must(values.get(name), name), before: (name) => must(previous.get(name), name), gradient: (name) => must(slopes.get(name), name), state: (name) => must(state.get(`control ${name}`), name).data,
       });
     },
   };

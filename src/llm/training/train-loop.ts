@@ -123,6 +123,7 @@ export async function trainGroup(context: LoopContext, jobs: readonly TrainJob[]
       tokens: perClient(labelled), loss: perClient([...losses]), learning_rate: perClient(rates),
       ...(training.optimizer.name === "adamw" ? { correction1: corrections(training.optimizer.betas[0]), correction2: corrections(training.optimizer.betas[1]) } : {}),
     });
+    const before = parameters;
     parameters = must(out["parameters_out"], "parameters_out");
     state = Object.fromEntries(stateNames.map((name) => [name, must(out[`${name}_out`], name)]));
     states.forEach((client, i) => {
@@ -136,7 +137,7 @@ export async function trainGroup(context: LoopContext, jobs: readonly TrainJob[]
         client.updates++;
         // Both are float32 by the graphs' types; results are this loop's own.
         const row = (t: Tensor): Float32Array => (t.data as Float32Array).subarray(i * size, (i + 1) * size);
-        controls[i]?.afterStep({ step: client.job.stepsDone + step + 1, parameters: row(parameters), gradients: row(gradients), tokens: labelled[i] ?? 1 });
+        controls[i]?.afterStep({ step: client.job.stepsDone + step + 1, parameters: row(parameters), before: row(before), gradients: row(gradients), tokens: labelled[i] ?? 1 });
         client.losses.push(loss);
       } else if (++client.skipped > training.max_skipped_steps) {
         const reason = `${client.skipped} steps had a loss or gradient that is not finite (max_skipped_steps is ${training.max_skipped_steps}); a lower learning_rate may help`;
