@@ -1,5 +1,5 @@
 /** Adapters on disk: `adapter_config.json` and `adapter_model.safetensors` as PEFT writes them, and an encoder beside them. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { didYouMean, FedtuneError, messageOf } from "../../core/base/errors.ts";
@@ -39,11 +39,13 @@ export interface WrittenAdapter extends AdapterFolderTensors {
 export function writeAdapterFolder(folder: string, { settings, model, baseModel, parameters, frozen, encoder }: WrittenAdapter): void {
   const { peft } = methodOf(settings);
   const { settings: shown, tensors } = peft.convert?.(settings, parameters, frozen) ?? { settings, tensors: new Map([...parameters, ...frozen]) };
-  const fields = { ...SHARED_FIELDS, ...peft.write(shown, model), base_model_name_or_path: baseModel, peft_type: peft.type, task_type: "CAUSAL_LM" };
+  const fields = { ...SHARED_FIELDS, ...peft.write(shown, model, baseModel), base_model_name_or_path: baseModel, peft_type: peft.type, task_type: "CAUSAL_LM" };
   const sorted = Object.fromEntries(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)));
   ensureWritableFolder(folder);
   writeSafetensors(join(folder, TENSORS_FILE), tensors, { format: "pt" });
-  if (encoder !== undefined) writeSafetensors(join(folder, ENCODER_FILE), encoder, { format: "pt" });
+  // One that an earlier adapter left in the folder does not belong to this one.
+  if (encoder === undefined) rmSync(join(folder, ENCODER_FILE), { force: true });
+  else writeSafetensors(join(folder, ENCODER_FILE), encoder, { format: "pt" });
   writeFileAtomic(join(folder, CONFIG_FILE), `${JSON.stringify(sorted, null, 2)}\n`);
 }
 
@@ -103,6 +105,6 @@ export function readAdapterTensors(folder: string, adapter: BoundAdapter): Adapt
   const frozen = new Map([...all].filter(([name]) => saved.some((spec) => spec.name === name)));
   const parameters = new Map([...all].filter(([name]) => !frozen.has(name)));
   const encoderPath = join(folder, ENCODER_FILE);
-  if (adapter.encoder === undefined || !existsSync(encoderPath)) return { parameters, frozen };
+  if (adapter.encoder?.travels !== true || !existsSync(encoderPath)) return { parameters, frozen };
   return { parameters, frozen, encoder: readTensors(encoderPath, adapter.encoder.specs, []) };
 }

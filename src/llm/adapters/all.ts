@@ -7,8 +7,11 @@ import type { ArchitectureModel } from "../architectures/architecture.ts";
 import type { AdapterMethod, BoundAdapter, ParameterSpec, StartSources } from "./adapter.ts";
 import { ia3 } from "./ia3.ts";
 import { lora } from "./lora.ts";
+import { p_tuning } from "./p_tuning.ts";
+import { prefix } from "./prefix.ts";
+import { prompt } from "./prompt.ts";
 
-export const ADAPTER_METHODS = { lora, ia3 } as const;
+export const ADAPTER_METHODS = { lora, ia3, prompt, prefix, p_tuning } as const;
 
 type Methods = typeof ADAPTER_METHODS;
 /** The settings of an adapter, of whichever method. */
