@@ -5,13 +5,17 @@ import { tensor } from "../../core/base/tensor.ts";
 import type { NamedTensors } from "../../core/base/tensor.ts";
 import type { ArchitectureModel } from "../architectures/architecture.ts";
 import type { AdapterMethod, BoundAdapter, ParameterSpec, StartSources } from "./adapter.ts";
+import { bitfit } from "./bitfit.ts";
+import { bottleneck } from "./bottleneck.ts";
+import { full } from "./full.ts";
 import { ia3 } from "./ia3.ts";
 import { lora } from "./lora.ts";
 import { p_tuning } from "./p_tuning.ts";
 import { prefix } from "./prefix.ts";
 import { prompt } from "./prompt.ts";
+import { vera } from "./vera.ts";
 
-export const ADAPTER_METHODS = { lora, ia3, prompt, prefix, p_tuning } as const;
+export const ADAPTER_METHODS = { lora, ia3, prompt, prefix, p_tuning, vera, bitfit, bottleneck, full } as const;
 
 type Methods = typeof ADAPTER_METHODS;
 /** The settings of an adapter, of whichever method. */

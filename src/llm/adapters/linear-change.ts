@@ -10,8 +10,8 @@ export function withBias({ product, bias }: Site): Value {
 
 export interface LowRankChange {
   /** `[r, in]` and `[out, r]` */
-  readonly a: Float32Array;
-  readonly b: Float32Array;
+  readonly a: ArrayLike<number>;
+  readonly b: ArrayLike<number>;
   readonly r: number;
   readonly scaling: number;
 }
