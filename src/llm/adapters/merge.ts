@@ -32,7 +32,7 @@ export function exportMerged(options: { readonly modelFolder: string; readonly o
   if (resolve(out) === resolve(modelFolder)) throw new FedtuneError("config", { where: "export", expected: "a folder other than the model's own", got: out, remedy: "Give another --out" });
   const { merge } = adapter;
   if (typeof merge !== "function") throw new FedtuneError("model", { where: "export", expected: "an adapter that can be folded into weights", got: merge.none, remedy: "Export the adapter in PEFT's format instead" });
-  if (adapter.changesHead && model.tied.has(`${model.head.path}.weight`)) {
+  if (adapter.changesHead && adapter.keepsTies !== true && model.tied.has(`${model.head.path}.weight`)) {
     throw new FedtuneError("model", { where: model.head.path, expected: "an output embedding of its own", got: "one tied to the input embedding", remedy: "Export the adapter in PEFT's format instead" });
   }
   ensureWritableFolder(out);
@@ -43,7 +43,8 @@ export function exportMerged(options: { readonly modelFolder: string; readonly o
     const declarations = names.map((name) => ({ name, dtype: checkpoint.entry(name).dtype, shape: checkpoint.entry(name).shape }));
     using writer = createSafetensorsWriter(join(out, basename(file.path)), declarations, { metadata: { format: "pt" } });
     for (const name of names) {
-      const own = [name, model.checkpointPrefix + name].find((n) => known.has(n));
+      // A file may repeat a tensor that is tied to another.
+      const own = [name, model.checkpointPrefix + name].map((n) => (adapter.keepsTies === true ? (model.tied.get(n) ?? n) : n)).find((n) => known.has(n));
       const original = checkpoint.read(name);
       const merged = own === undefined ? undefined : merge({ name: own, shape: original.shape, base: checkpoint.readFloat32(name).data, values });
       writer.write(name, merged === undefined ? original : narrow(merged, original));
