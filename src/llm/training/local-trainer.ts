@@ -1,8 +1,10 @@
 /** A model with its data on this thread: what a worker runs, and what tests call directly. */
 import { FedtuneError, interrupted, must } from "../../core/base/errors.ts";
 import { openCheckpoint } from "../../core/formats/checkpoint.ts";
+import type { BoundAdapter } from "../adapters/adapter.ts";
 import { bindAdapter } from "../adapters/all.ts";
 import type { StartContext } from "../adapters/all.ts";
+import type { AdapterSettings } from "../adapters/settings.ts";
 import { openArchitecture } from "../architectures/all.ts";
 import type { ArchitectureModel } from "../architectures/architecture.ts";
 import { prepareBase, readBaseTensor } from "../architectures/prepared-base.ts";
@@ -34,11 +36,18 @@ export function startContext(modelFolder: string, model: ArchitectureModel): Sta
   };
 }
 
+/** The adapter that a setup needs: one that only infers has no encoder. */
+function bindFor(settings: AdapterSettings, model: ArchitectureModel, { inferenceOnly = false }: TrainerSetup): BoundAdapter {
+  const adapter = bindAdapter(settings, model);
+  const { encoder: _encoder, ...inferring } = adapter;
+  return inferenceOnly ? inferring : adapter;
+}
+
 /** Opens a model folder under the setup's adapter. Throws FedtuneError("model" or "config") for what does not fit. */
 export async function openModel(setup: TrainerSetup): Promise<OpenedModel> {
   const { modelFolder, adapter: settings, seed } = setup;
   const model = await openArchitecture(modelFolder);
-  const adapter = settings === undefined ? undefined : bindAdapter(settings, model);
+  const adapter = settings === undefined ? undefined : bindFor(settings, model, setup);
   const base = await prepareBase(modelFolder, model);
   const sessions = new SessionPool({ model, adapter, weights: base.weights, runtime: setup.runtime, training: setup.training, packTokens: setup.packTokens });
   const opened = settings === undefined || adapter === undefined ? undefined : new OpenedAdapter({ settings, adapter, seed, context: startContext(modelFolder, model), encoder: () => sessions.encoder() });

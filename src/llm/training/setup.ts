@@ -16,6 +16,8 @@ export interface TrainerSetup {
   readonly modelFolder: string;
   /** Absent: the base alone, which cannot be trained. */
   readonly adapter?: AdapterSettings;
+  /** Whether nothing will be trained: then an encoder is not needed, only what it has given. */
+  readonly inferenceOnly?: boolean;
   readonly training: TrainingSettings;
   readonly runtime: ResolvedRuntime;
   readonly data: EncodedDataset;
