@@ -98,6 +98,8 @@ export interface ArchitectureModel {
   readonly head: { readonly path: string; readonly softCap: number };
   /** What some checkpoints leave out in front of every tensor's name (`transformer.`). */
   readonly checkpointPrefix: string;
+  /** What checkpoints may call a tensor instead, by its name here. */
+  readonly checkpointNames?: ReadonlyMap<string, string>;
   /** `[C, N, D]` after the final norm, N = B · T. */
   forward(pass: ForwardPass): Value;
 }

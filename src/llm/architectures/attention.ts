@@ -72,6 +72,13 @@ export function prefixSight(own: Sight, n: number, keys: string): Sight {
   };
 }
 
+/** Queries, keys and values `[C, N, H·E]` each, of one module's output `[C, N, H·3·E]` that holds them head by head. */
+export function splitByHead(x: Value, heads: number, width: number): { readonly q: Value; readonly k: Value; readonly v: Value } {
+  const [clients = 1, flat = 1] = x.shape;
+  const [q = x, k = x, v = x] = g.split(g.reshape(x, [clients, flat, heads, 3, width]), 3, [1, 1, 1]).map((part) => g.reshape(part, [clients, flat, heads * width]));
+  return { q, k, v };
+}
+
 /** `[X, T, H·E]` → `[X, H, T, E]`. */
 export function splitHeads(x: Value, heads: number, width: number): Value {
   const [rows = 1, tokens = 1] = x.shape;

@@ -58,6 +58,18 @@ export function indices(n: number): readonly number[] {
   return Array.from({ length: n }, (_, i) => i);
 }
 
+/** A config whose fields may carry transformers' other names for them (its `attribute_map`) under the own names; another name wins, as there. */
+export function withOwnNames(config: Readonly<Record<string, unknown>>, ownByOther: Readonly<Record<string, string>>): Readonly<Record<string, unknown>> {
+  const renamed = Object.entries(ownByOther).flatMap(([other, own]) => (config[other] == null ? [] : [[own, config[other]] as const]));
+  return { ...config, ...Object.fromEntries(renamed) };
+}
+
+/** Width of each head where the heads share the model's width; `where` names the field of their number. Throws FedtuneError("model") where they do not divide it. */
+export function headWidthOf(width: number, heads: number, where: string): number {
+  if (width % heads === 0) return width / heads;
+  throw new FedtuneError("model", { where, expected: `heads that divide the model's width ${width}`, got: String(heads), remedy: "This model cannot be run as its config says" });
+}
+
 export interface AttentionFields {
   readonly hidden_size: number;
   readonly num_attention_heads: number;

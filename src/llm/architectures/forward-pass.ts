@@ -40,7 +40,7 @@ export interface PassModel {
 
 export interface AttentionOptions extends AttentionShape {
   /** Rotates queries and keys. */
-  readonly rotary?: RotaryTables;
+  readonly rotary?: RotaryTables | undefined;
   /** Tokens that each token looks back upon, itself included; absent: all. */
   readonly window?: number | undefined;
   /** Slope of each head by which scores grow with the key's position (ALiBi; Press et al. 2022). */
@@ -155,9 +155,14 @@ export class ForwardPass {
   layerNorm(path: string, x: Value, epsilon: number): Value {
     const [w, b] = [this.weight(`${path}.weight`), this.weight(`${path}.bias`)];
     if (w.shape.length === 1 && b.shape.length === 1) return g.layerNorm(x, w, b, epsilon);
-    const width = Number(x.shape.at(-1));
     const [weight, bias] = [this.#vector(`${path}.weight`), this.#vector(`${path}.bias`)];
-    return g.add(g.mul(g.layerNorm(x, ones(x, width), zeros(x, width), epsilon), weight), bias);
+    return g.add(g.mul(this.plainLayerNorm(x, epsilon), weight), bias);
+  }
+
+  /** Layer norm without weight and bias. */
+  plainLayerNorm(x: Value, epsilon: number): Value {
+    const width = Number(x.shape.at(-1));
+    return g.layerNorm(x, ones(x, width), zeros(x, width), epsilon);
   }
 
   /** Root-mean-square norm of each head of `[C, N, H·E]` by a weight `[E]`. */

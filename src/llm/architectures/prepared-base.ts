@@ -42,10 +42,13 @@ export async function hashCheckpoint(checkpoint: Checkpoint): Promise<string> {
   return sha256(hashes.join(" "));
 }
 
-/** The name that a tensor has in a checkpoint: some leave out the prefix of the whole model. */
-export function checkpointName(checkpoint: Checkpoint, model: Pick<ArchitectureModel, "checkpointPrefix">, name: string): string {
-  const short = name.startsWith(model.checkpointPrefix) ? name.slice(model.checkpointPrefix.length) : name;
-  return checkpoint.has(name) || !checkpoint.has(short) ? name : short;
+/** What decides how a checkpoint may name its tensors. */
+type CheckpointNaming = Pick<ArchitectureModel, "checkpointPrefix" | "checkpointNames">;
+
+/** The name that a tensor has in a checkpoint: some leave out the prefix of the whole model, or use another name. */
+export function checkpointName(checkpoint: Checkpoint, { checkpointPrefix, checkpointNames }: CheckpointNaming, name: string): string {
+  const short = name.startsWith(checkpointPrefix) ? name.slice(checkpointPrefix.length) : name;
+  return [name, checkpointNames?.get(name) ?? name, short].find((n) => checkpoint.has(n)) ?? name;
 }
 
 /** Throws FedtuneError("model") where a tensor is missing or its shape contradicts config.json. */
@@ -81,7 +84,7 @@ function readJoined(checkpoint: Checkpoint, model: ArchitectureModel, { shape, p
 }
 
 /** One tensor by its name in the model, tied names included, as float32. */
-export function readBaseTensor(checkpoint: Checkpoint, model: Pick<ArchitectureModel, "checkpointPrefix" | "tied">, name: string): Float32Array {
+export function readBaseTensor(checkpoint: Checkpoint, model: CheckpointNaming & Pick<ArchitectureModel, "tied">, name: string): Float32Array {
   return checkpoint.readFloat32(checkpointName(checkpoint, model, model.tied.get(name) ?? name)).data;
 }
 
