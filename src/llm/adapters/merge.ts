@@ -9,6 +9,7 @@ import { float32ToBfloat16, float32ToFloat16 } from "../../core/formats/half.ts"
 import { createSafetensorsWriter } from "../../core/formats/safetensors-writer.ts";
 import { ensureWritableFolder } from "../../core/store/files.ts";
 import type { ArchitectureModel } from "../architectures/architecture.ts";
+import { modelNames } from "../architectures/prepared-base.ts";
 import type { BoundAdapter } from "./adapter.ts";
 
 /** What a model folder holds besides its weights. */
@@ -44,7 +45,7 @@ export function exportMerged(options: { readonly modelFolder: string; readonly o
     using writer = createSafetensorsWriter(join(out, basename(file.path)), declarations, { metadata: { format: "pt" } });
     for (const name of names) {
       // A file may repeat a tensor that is tied to another.
-      const own = [name, model.checkpointPrefix + name].map((n) => (adapter.keepsTies === true ? (model.tied.get(n) ?? n) : n)).find((n) => known.has(n));
+      const own = modelNames(model, name).map((n) => (adapter.keepsTies === true ? (model.tied.get(n) ?? n) : n)).find((n) => known.has(n));
       const original = checkpoint.read(name);
       const merged = own === undefined ? undefined : merge({ name: own, shape: original.shape, base: checkpoint.readFloat32(name).data, values });
       writer.write(name, merged === undefined ? original : narrow(merged, original));

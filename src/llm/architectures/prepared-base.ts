@@ -51,6 +51,11 @@ export function checkpointName(checkpoint: Checkpoint, { checkpointPrefix, check
   return [name, checkpointNames?.get(name) ?? name, short].find((n) => checkpoint.has(n)) ?? name;
 }
 
+/** The names in the model that a checkpoint may mean by a name. */
+export function modelNames({ checkpointPrefix, checkpointNames }: CheckpointNaming, name: string): readonly string[] {
+  return [name, checkpointPrefix + name, ...[...(checkpointNames ?? [])].flatMap(([own, other]) => (other === name ? [own] : []))];
+}
+
 /** Throws FedtuneError("model") where a tensor is missing or its shape contradicts config.json. */
 export function checkShapes(checkpoint: Checkpoint, model: ArchitectureModel): void {
   const wanted = new Set(model.tensors.flatMap(({ parts }) => parts.map(({ name }) => name)));
