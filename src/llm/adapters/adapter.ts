@@ -9,12 +9,12 @@ import type { PeftFields } from "./peft-config.ts";
 /** What a tensor may start from. */
 export interface StartSources {
   /** Draws that depend on the seed and the tensor's name alone: uniform in [0, 1), or standard normal. */
-  uniforms(count: number): Float64Array;
-  normals(count: number): Float64Array;
+  readonly uniforms: (count: number) => Float64Array;
+  readonly normals: (count: number) => Float64Array;
   /** A tensor of the base by name, as the checkpoint holds it. */
-  base(name: string): Float32Array;
+  readonly base: (name: string) => Float32Array;
   /** Token ids of a text, without special tokens. */
-  tokenize(text: string): Int32Array;
+  readonly tokenize: (text: string) => Int32Array;
 }
 
 /** A tensor of an adapter, by the name that PEFT saves it under. */
@@ -24,7 +24,7 @@ export interface ParameterSpec {
   /** Whether it stands in the place of a tensor of the base, so that the model has no parameter more. */
   readonly inPlace?: boolean;
   /** Its values before training. */
-  start(from: StartSources): Float32Array;
+  readonly start: (from: StartSources) => Float32Array;
 }
 
 /** A tensor that the adapter needs and nobody trains: a function of seed and base, equal for all clients. */
@@ -62,7 +62,7 @@ export interface MergeInput {
   readonly shape: readonly number[];
   readonly base: Float32Array;
   /** A tensor of the adapter: parameter or frozen. */
-  values(name: string): Float32Array;
+  readonly values: (name: string) => Float32Array;
 }
 /** The merged tensor; undefined where the adapter leaves it alone. */
 export type MergeRule = (input: MergeInput) => Float64Array | Float32Array | undefined;
@@ -75,12 +75,12 @@ export interface StepControl {
   afterStep(input: {
     readonly step: number;
     readonly totalSteps: number;
-    parameter(name: string): Float32Array;
+    readonly parameter: (name: string) => Float32Array;
     /** The parameter as it was before the step. */
-    before(name: string): Float32Array;
+    readonly before: (name: string) => Float32Array;
     /** Gradient of the step's mean loss. */
-    gradient(name: string): Float32Array;
-    state(name: string): Float32Array;
+    readonly gradient: (name: string) => Float32Array;
+    readonly state: (name: string) => Float32Array;
   }): void;
 }
 

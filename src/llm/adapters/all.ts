@@ -5,6 +5,7 @@ import { tensor } from "../../core/base/tensor.ts";
 import type { NamedTensors } from "../../core/base/tensor.ts";
 import type { ArchitectureModel } from "../architectures/architecture.ts";
 import type { AdapterMethod, BoundAdapter, ParameterSpec, StartSources } from "./adapter.ts";
+import { adalora } from "./adalora.ts";
 import { bitfit } from "./bitfit.ts";
 import { bottleneck } from "./bottleneck.ts";
 import { full } from "./full.ts";
@@ -15,7 +16,7 @@ import { prefix } from "./prefix.ts";
 import { prompt } from "./prompt.ts";
 import { vera } from "./vera.ts";
 
-export const ADAPTER_METHODS = { lora, ia3, prompt, prefix, p_tuning, vera, bitfit, bottleneck, full } as const;
+export const ADAPTER_METHODS = { lora, ia3, prompt, prefix, p_tuning, vera, adalora, bitfit, bottleneck, full } as const;
 
 type Methods = typeof ADAPTER_METHODS;
 /** The settings of an adapter, of whichever method. */
@@ -24,7 +25,7 @@ export type AdapterSettings = { readonly [M in keyof Methods]: z.infer<Methods[M
 /** The method that settings belong to. */
 export function methodOf(settings: AdapterSettings): AdapterMethod<AdapterSettings> {
   // The record is indexed by the settings' own discriminator; TypeScript cannot correlate the two.
-  return ADAPTER_METHODS[settings.method] as unknown as AdapterMethod<AdapterSettings>;
+  return ADAPTER_METHODS[settings.method] as AdapterMethod<AdapterSettings>;
 }
 
 /** An adapter method bound to a model's modules. Throws FedtuneError("config") where its settings do not fit the model. */

@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { TINY_CONFIG, writeTinyLlama } from "../../../test/support/tiny-llama.ts";
-import { randomAdapter, randomDataset, succeeded, temporaryFolder, tinySetup, valuesOf } from "../../../test/support/tiny-training.ts";
+import { randomAdapter, randomDataset, succeeded, temporaryFolder, tinySetup } from "../../../test/support/tiny-training.ts";
 import { aliveResources } from "../../core/base/disposal.ts";
 import { writeAdapterFolder } from "../adapters/adapter-folder.ts";
 import { bindAdapter } from "../adapters/all.ts";
