@@ -23,6 +23,8 @@ export interface DryRun {
   readonly dropped: number;
   readonly baseParameters: number;
   readonly trainableParameters: number;
+  /** Parameters of the base and those that the adapter adds. */
+  readonly allParameters: number;
   /** Bytes of a round of the federation, to and from all clients together. */
   readonly bytesPerRound: number;
   /** Optimiser steps of all scenarios together. */
@@ -63,6 +65,7 @@ export async function dryRun(experiment: Experiment, options: DryRunOptions = {}
     dropped: data.report.dropped,
     baseParameters: model.parameters,
     trainableParameters: model.trainable,
+    allParameters: model.allParameters,
     bytesPerRound: 2 * perRound * timed.adapterBytes,
     steps,
     memoryBytes: timed.memoryBytes,
@@ -137,7 +140,8 @@ function describe(facts: Omit<DryRun, "lines">, { model, perRound }: { readonly 
   const cut = [...(facts.truncated > 0 ? [`${number(facts.truncated)} cut`] : []), ...(facts.dropped > 0 ? [`${number(facts.dropped)} left out`] : [])];
   const { resolved } = plan;
   return [
-    `Model      ${plan.model}: ${model.model.modelType}, ${number(facts.baseParameters)} parameters, of the adapter ${number(facts.trainableParameters)}`,
+    `Model      ${plan.model}: ${model.model.modelType}, ${number(facts.baseParameters)} parameters`,
+    `Adapter    ${plan.adapter.method}, trainable params: ${number(facts.trainableParameters)} || all params: ${number(facts.allParameters)} || trainable%: ${((100 * facts.trainableParameters) / facts.allParameters).toFixed(4)}`,
     `Clients    ${clients.length}, ${perRound} in a round; rows: ${number(sum("train"))} train, ${number(sum("validation"))} validation, ${number(sum("test"))} test, ${number(facts.globalTest)} global test`,
     ...clients.map((c) => `           ${c.name}: ${number(c.train)} / ${number(c.validation)} / ${number(c.test)}`),
     `Tokens     ${number(facts.tokens)}${cut.length > 0 ? ` (rows: ${cut.join(", ")})` : ""}`,

@@ -100,6 +100,7 @@ async function begin(execution: Execution, { state, trainers, append }: { readon
     globalTest: globalTest.length,
     trainableParameters: model.trainable,
     baseParameters: model.parameters,
+    allParameters: model.allParameters,
     adapterBytes: tensorBytes(adapter),
     rounds: plan.federation.rounds,
     localSteps: plan.training.local_steps,

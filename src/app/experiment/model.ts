@@ -22,6 +22,8 @@ export interface PreparedModel {
   readonly parameters: number;
   /** Trainable parameters of the adapter. */
   readonly trainable: number;
+  /** Parameters of the base and those that the adapter adds. */
+  readonly allParameters: number;
   readonly factorPairs: readonly FactorPair[];
   /** SHA-256 over weights, config and tokenizer. */
   readonly sha256: string;
@@ -46,12 +48,16 @@ export async function prepareModel(config: ExperimentConfig, options: { readonly
     const why = own === 0 ? "the longest text that the model knows" : `the longest text that the model knows less ${own} virtual tokens`;
     throw new FedtuneError("config", { where: "data.max_tokens", expected: `at most ${room}, ${why}`, got: String(config.data.max_tokens), remedy: `Set data.max_tokens=${room} or less` });
   }
+  const trained = trainedSpecs(adapter);
+  const size = (specs: readonly { readonly shape: readonly number[] }[]): number => specs.reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  const parameters = size(model.tensors);
   return {
     folder,
     model,
     tokenizer,
-    parameters: model.tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0),
-    trainable: trainedSpecs(adapter).reduce((sum, { shape }) => sum + elementCount(shape), 0),
+    parameters,
+    trainable: size(trained),
+    allParameters: parameters + size(trained.filter(({ inPlace }) => inPlace !== true)),
     factorPairs: adapter.factorPairs,
     sha256: sha256(await hashCheckpoint(checkpoint), canonicalJson(await readModelConfig(folder)), tokenizer.identity),
   };

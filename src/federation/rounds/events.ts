@@ -49,6 +49,8 @@ export const journalEventSchema = z.discriminatedUnion("type", [
     globalTest: count,
     trainableParameters: count,
     baseParameters: count,
+    /** Parameters of the base and those that the adapter adds; absent in runs of earlier versions. */
+    allParameters: count.optional(),
     /** Bytes of one adapter as sent. */
     adapterBytes: count,
     rounds: count,

@@ -33,7 +33,7 @@ export function replaceWeights(model: ArchitectureModel, trained: readonly Train
   const aliases = tied ? [...model.tied].flatMap(([alias, name]): [string, string][] => (byName.has(name) ? [[alias, byName.get(name) ?? name]] : [])) : [];
   const used = new Map([...byName, ...aliases]);
   return {
-    parameters: trained.map(({ name, shape, parameter }) => ({ name: parameter, shape, start: (from) => Float32Array.from(from.base(name)) })),
+    parameters: trained.map(({ name, shape, parameter }) => ({ name: parameter, shape, inPlace: true, start: (from) => Float32Array.from(from.base(name)) })),
     hook: (tensors) => (name) => {
       const parameter = used.get(name);
       return parameter === undefined ? undefined : tensors.parameter(parameter);

@@ -14,8 +14,10 @@ export interface GenerationContext {
   readonly session: Session;
   readonly model: ArchitectureModel;
   readonly tokenizer: Tokenizer;
-  /** The adapter that the session was built with, its tensors as feeds, and the session that makes its prefix. */
+  /** The adapter that the session was built with, its tensors as feeds (parameters `[C, P]`), and the session that makes its prefix. */
   readonly adapted: { readonly adapter: BoundAdapter; readonly feeds: Readonly<Record<string, Tensor>>; readonly prefix: () => Promise<Session> } | undefined;
+  /** The place of each row's prompt among those asked for: keys its random numbers; null for a row that only fills up. Absent: in order. */
+  readonly places?: readonly (number | null)[];
   readonly aborted: () => boolean;
   readonly onToken: (row: number, id: number) => void;
 }
@@ -30,15 +32,32 @@ interface Text {
 export async function startCache({ model, adapted }: Pick<GenerationContext, "model" | "adapted">, rows: number): Promise<Record<string, Tensor>> {
   const { layers, keyValueHeads, headWidth } = model;
   const n = adapted?.adapter.prefixTokens ?? 0;
-  const prefix = adapted === undefined || n === 0 ? undefined : await (await adapted.prefix()).run(adapted.feeds);
+  const prefixes = adapted === undefined || n === 0 ? [] : await prefixesOf(adapted);
   const everyRow = (name: string): Tensor => {
     const data = new Float32Array(rows * keyValueHeads * n * headWidth);
-    // The graph declares it as float32.
-    const own = prefix === undefined ? undefined : (must(prefix[name], name).data as Float32Array);
-    if (own !== undefined) for (let row = 0; row < rows; row++) data.set(own, row * own.length);
+    const size = keyValueHeads * n * headWidth;
+    for (let row = 0; row < rows && n > 0; row++) {
+      const prefix = must(prefixes[Math.floor((row * prefixes.length) / rows)], "prefix");
+      // The graph declares it as float32.
+      data.set(must(prefix[name], name).data as Float32Array, row * size);
+    }
     return tensor("float32", [rows, keyValueHeads, n, headWidth], data);
   };
   return Object.fromEntries(Array.from({ length: layers }, (_, i) => [[`past_key_${i}`, everyRow(`key_${i}`)], [`past_value_${i}`, everyRow(`value_${i}`)]] as const).flat());
+}
+
+/** The prefix of each of C adapters. */
+async function prefixesOf({ prefix, feeds }: NonNullable<GenerationContext["adapted"]>): Promise<readonly Readonly<Record<string, Tensor>>[]> {
+  const session = await prefix();
+  const parameters = must(feeds["parameters"], "parameters");
+  const [count = 1, size = 0] = parameters.shape;
+  const results: Readonly<Record<string, Tensor>>[] = [];
+  for (let c = 0; c < count; c++) {
+    // Parameters are float32 by the graph's types.
+    const own = tensor("float32", [1, size], (parameters.data as Float32Array).slice(c * size, (c + 1) * size));
+    results.push(await session.run({ ...feeds, parameters: own }));
+  }
+  return results;
 }
 
 function nextCache(out: Readonly<Record<string, Tensor>>, layers: number): Record<string, Tensor> {
@@ -59,12 +78,14 @@ function accept(text: Text, id: number, { options, tokenizer }: { readonly optio
 }
 
 /**
- * New token ids of each prompt. Throws FedtuneError("config") for an empty prompt or one that leaves no room in the
+ * New token ids of each prompt; with C adapters the first P / C prompts are the first one's, and so on. Throws FedtuneError("config") for an empty prompt or one that leaves no room in the
  * model's context; "interrupted" once `aborted` says so.
  */
 export async function generateTexts(context: GenerationContext, prompts: readonly Int32Array[], options: GenerateOptions): Promise<readonly Int32Array[]> {
   const { session, model, tokenizer, adapted } = context;
   const rows = prompts.length;
+  const clients = adapted?.feeds["parameters"]?.shape[0] ?? 1;
+  const rowsEach = rows / clients;
   const [virtual, prefix] = [adapted?.adapter.virtualTokens ?? 0, adapted?.adapter.prefixTokens ?? 0];
   const shortest = Math.min(...prompts.map((p) => p.length));
   if (shortest === 0) throw new FedtuneError("config", { where: "prompt", expected: "at least one token", got: "an empty prompt", remedy: "Give some text" });
@@ -74,7 +95,7 @@ export async function generateTexts(context: GenerationContext, prompts: readonl
     const own = virtual + prefix > 0 ? `, ${virtual + prefix} of the adapter's own included` : "";
     throw new FedtuneError("config", { where: "prompt", expected: `prompt and new tokens within the model's ${model.maxPositions} positions`, got: `${prefix + longest} + ${options.maxNewTokens}${own}`, remedy: "Shorten the prompt or lower max_new_tokens" });
   }
-  const texts = prompts.map((): Text => ({ ids: [], done: false }));
+  const texts = prompts.map((_, row): Text => ({ ids: [], done: context.places?.[row] === null }));
   const padding = starts.map((p) => longest - p.length);
   // Keys in their order: the prefix, padding that nobody sees, the text.
   const keyPosition = (pad: number, at: number): number => (at < prefix || at >= prefix + pad ? at - (at < prefix ? 0 : pad) : HIDDEN_POSITION);
@@ -85,9 +106,9 @@ export async function generateTexts(context: GenerationContext, prompts: readonl
   const positions = Int32Array.from(ids, (_, i) => prefix + Math.max(0, (i % longest) - (padding[Math.floor(i / longest)] ?? 0)));
 
   let feeds: Record<string, Tensor> = {
-    ids: tensor("int32", [1, rows, longest], ids),
-    positions: tensor("int32", [1, rows, longest], positions),
-    rows: tensor("int32", [1, rows], Int32Array.from({ length: rows }, (_, row) => (row + 1) * longest - 1)),
+    ids: tensor("int32", [clients, rowsEach, longest], ids),
+    positions: tensor("int32", [clients, rowsEach, longest], positions),
+    rows: tensor("int32", [clients, rowsEach], Int32Array.from({ length: rows }, (_, row) => ((row % rowsEach) + 1) * longest - 1)),
     ...(await startCache(context, rows)),
   };
   for (let step = 0; step < options.maxNewTokens; step++) {
@@ -96,17 +117,18 @@ export async function generateTexts(context: GenerationContext, prompts: readonl
     // The graph declares logits as float32.
     const logits = must(out["logits"], "logits").data as Float32Array;
     const next = texts.map((text, row) => {
-      const id = sampleToken(logits.subarray(row * model.vocabSize, (row + 1) * model.vocabSize), options, row, step);
-      if (text.done) return id;
-      if (accept(text, id, { options, tokenizer })) context.onToken(row, id);
+      if (text.done) return 0;
+      const place = context.places?.[row] ?? row;
+      const id = sampleToken(logits.subarray(row * model.vocabSize, (row + 1) * model.vocabSize), options, place, step);
+      if (accept(text, id, { options, tokenizer })) context.onToken(place, id);
       else text.done = true;
       return id;
     });
     if (texts.every((text) => text.done)) break;
     feeds = {
-      ids: tensor("int32", [1, rows, 1], Int32Array.from(next)),
-      positions: tensor("int32", [1, rows, 1], Int32Array.from(padding, (pad) => prefix + longest + step - pad)),
-      rows: tensor("int32", [1, rows], Int32Array.from({ length: rows }, (_, row) => row)),
+      ids: tensor("int32", [clients, rowsEach, 1], Int32Array.from(next)),
+      positions: tensor("int32", [clients, rowsEach, 1], Int32Array.from(padding, (pad) => prefix + longest + step - pad)),
+      rows: tensor("int32", [clients, rowsEach], Int32Array.from({ length: rows }, (_, row) => row % rowsEach)),
       ...nextCache(out, model.layers),
     };
   }

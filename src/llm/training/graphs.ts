@@ -70,7 +70,7 @@ interface AttachOptions {
   readonly clients: Dim;
   /** Whether the encoder, where there is one, is part of the graph. */
   readonly training: boolean;
-  dropout(path: string, x: Value): Value;
+  readonly dropout: (path: string, x: Value) => Value;
 }
 
 /** An adapter's tensors as inputs of a graph. */
@@ -169,21 +169,22 @@ export function lossGraph(adapted: AdaptedModel, options: LossGraphOptions): Gra
 export const HIDDEN_POSITION = 1 << 30;
 
 /**
- * Generation. Inputs: ids, positions int32 `[1, B, T]`; key_positions int32 `[B, S]`; past_key_i, past_value_i `[B, K, P, E]`,
- * the adapter's prefix at their beginning; rows int32 `[1, L]`, the positions b · T + t whose logits are wanted;
- * parameters `[1, P']` and frozen tensors where there is an adapter.
- * Outputs: logits `[1, L, V]`, key_i, value_i `[B, K, S, E]` with S = P + T.
+ * Generation, by one adapter or C of them, each for B rows (X = C · B). Inputs: ids, positions int32 `[C, B, T]`; key_positions
+ * int32 `[X, S]`; past_key_i, past_value_i `[X, K, P, E]`, the adapter's prefix at their beginning; rows int32 `[C, L]`, the
+ * positions b · T + t whose logits are wanted; parameters `[C, P']` and frozen tensors where there is an adapter.
+ * Outputs: logits `[C, L, V]`, key_i, value_i `[X, K, S, E]` with S = P + T.
  */
-export function generateGraph({ model, adapter }: AdaptedModel): Graph {
+export function generateGraph({ model, adapter }: AdaptedModel, clients: Dim): Graph {
   const builder = new GraphBuilder();
-  const ids = builder.input("ids", "int32", [1, "B", "T"]);
-  const positions = builder.input("positions", "int32", [1, "B", "T"]);
-  const keyPositions = builder.input("key_positions", "int32", ["B", "S"]);
-  const rows = builder.input("rows", "int32", [1, "L"]);
-  const attached = adapter === undefined ? undefined : attachAdapter(builder, adapter, { clients: 1, training: false, dropout: (_path, x) => x });
-  const cacheInput = (name: string): Value => builder.input(name, "float32", ["B", model.keyValueHeads, "P", model.headWidth]);
+  const batch = multiplyDims(clients, "B");
+  const ids = builder.input("ids", "int32", [clients, "B", "T"]);
+  const positions = builder.input("positions", "int32", [clients, "B", "T"]);
+  const keyPositions = builder.input("key_positions", "int32", [batch, "S"]);
+  const rows = builder.input("rows", "int32", [clients, "L"]);
+  const attached = adapter === undefined ? undefined : attachAdapter(builder, adapter, { clients, training: false, dropout: (_path, x) => x });
+  const cacheInput = (name: string): Value => builder.input(name, "float32", [batch, model.keyValueHeads, "P", model.headWidth]);
   const past = Array.from({ length: model.layers }, (_, i): LayerCache => ({ key: cacheInput(`past_key_${i}`), value: cacheInput(`past_value_${i}`) }));
-  const sight = positionSight(g.reshape(positions, ["B", "T"]), keyPositions);
+  const sight = positionSight(g.reshape(positions, [batch, "T"]), keyPositions);
   const pass = new ForwardPass(builder, model, { ids, positions, sight, past, keys: "S" }, attached?.hooks ?? {});
   const last = g.gatherRows(model.forward(pass), rows); // [1, L, D]
   builder.output("logits", logitsOf(pass, model, last));

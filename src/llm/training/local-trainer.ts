@@ -12,14 +12,14 @@ import { stackClients } from "../data/stack.ts";
 import { loadTokenizer } from "../text/tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { batchFeeds } from "./batch-feeds.ts";
-import { generateTexts } from "./generation.ts";
+import { generateByAdapter } from "./generate-by-adapter.ts";
 import type { AdaptedModel } from "./graphs.ts";
 import { OpenedAdapter } from "./opened-adapter.ts";
 import { packsOf } from "./packs.ts";
 import { SessionPool } from "./session-pool.ts";
 import type { TrainerSetup } from "./setup.ts";
 import { trainGroup } from "./train-loop.ts";
-import type { EvaluateJob, EvaluateResult, GenerateJob, Trainer } from "./types.ts";
+import type { EvaluateJob, EvaluateResult, Trainer } from "./types.ts";
 
 /** The parts of a trainer that need no data: for tests and tools that build graphs themselves. */
 export interface OpenedModel extends AdaptedModel {
@@ -91,11 +91,9 @@ export async function createLocalTrainer(setup: TrainerSetup, aborted: () => boo
       for (const job of jobs) results.push(await evaluate(job));
       return results;
     },
-    async generate(job: GenerateJob, { onToken = () => undefined }) {
+    generate: async (job, { onToken = () => undefined }) => {
       tokenizer ??= loadTokenizer(setup.modelFolder);
-      const adapted = job.adapter === undefined ? undefined : { adapter: adapterOf().adapter, feeds: await adapterOf().feeds(job.adapter), prefix: () => sessions.prefix() };
-      const context = { session: await sessions.generate(adapted !== undefined), model, tokenizer, adapted, aborted, onToken };
-      return generateTexts(context, job.prompts, job.options);
+      return generateByAdapter({ model, tokenizer, opened, sessions, aborted, onToken }, job);
     },
     [Symbol.asyncDispose]: () => sessions[Symbol.asyncDispose](),
   };

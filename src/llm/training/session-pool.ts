@@ -67,8 +67,9 @@ export class SessionPool implements Disposable, AsyncDisposable {
     return this.#session(`loss ${adapted}`, () => lossGraph(this.#model(adapted), this.#lossOptions(1)));
   }
 
-  generate(adapted: boolean): Promise<Session> {
-    return this.#session(`generate ${adapted}`, () => generateGraph(this.#model(adapted)));
+  /** `several`: for several adapters side by side. */
+  generate(adapted: boolean, several = false): Promise<Session> {
+    return this.#session(`generate ${adapted} ${several}`, () => generateGraph(this.#model(adapted), several ? "C" : 1));
   }
 
   /** Keys and values of the adapter's prefix. */

@@ -94,7 +94,10 @@ export interface GenerateOptions {
 }
 
 export interface GenerateJob {
+  /** Absent: the base without an adapter. */
   readonly adapter?: NamedTensors<"float32">;
+  /** In place of `adapter`: one for each prompt, null for the base; rows of different adapters share the pass over the base. */
+  readonly adapters?: readonly (NamedTensors<"float32"> | null)[];
   /** Token ids of each prompt. */
   readonly prompts: readonly Int32Array[];
   readonly options: GenerateOptions;

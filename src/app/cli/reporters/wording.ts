@@ -8,10 +8,15 @@ export const PHASE_NAMES = { federated: "federated", pooled: "pooled", alone: "a
 
 type EventOf<Type extends RunEvent["type"]> = Extract<RunEvent, { type: Type }>;
 
-/** "dolly: 10 clients with 2,143 training rows, 20 rounds of 8 steps, 458,752 of 25,829,888 parameters trained". */
+/** "dolly: 10 clients with 2,143 training rows, 20 rounds of 8 steps"; on its own line what trains, as PEFT prints it. */
 export function describeStart(event: EventOf<"run-started">): string {
   const rows = event.clients.reduce((sum, c) => sum + c.train, 0);
-  return `${event.name}: ${formatThings(event.clients.length, "client")} with ${formatThings(rows, "training row")}, ${formatThings(event.rounds, "round")} of ${formatThings(event.localSteps, "step")}, ${formatCount(event.trainableParameters)} of ${formatCount(event.baseParameters)} parameters trained`;
+  return `${event.name}: ${formatThings(event.clients.length, "client")} with ${formatThings(rows, "training row")}, ${formatThings(event.rounds, "round")} of ${formatThings(event.localSteps, "step")}\n${describeTrainable(event)}`;
+}
+
+/** "trainable params: 458,752 || all params: 26,288,640 || trainable%: 1.7451". */
+function describeTrainable({ trainableParameters: trainable, baseParameters, allParameters = baseParameters + trainable }: EventOf<"run-started">): string {
+  return `trainable params: ${formatCount(trainable)} || all params: ${formatCount(allParameters)} || trainable%: ${((100 * trainable) / allParameters).toFixed(4)}`;
 }
 
 /** Perplexity of an evaluation, all rows together. */
