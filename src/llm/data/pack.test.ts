@@ -86,6 +86,42 @@ describe("a pack", () => {
   });
 });
 
+describe("virtual tokens", () => {
+  const virtual = { count: 3, firstId: 100 };
+
+  it("stand in front of every example: positions count on from them, segments hold them", () => {
+    const pack = packExamples(dataset([[1, -2], [3, -4, -5], [6]]), [0, 1, 2], { width: 11, virtual });
+    expect([pack.rows, pack.width]).toEqual([2, 11]);
+    expect([...pack.ids]).toEqual([100, 101, 102, 3, 4, 5, 100, 101, 102, 1, 2, 100, 101, 102, 6, ...Array<number>(7).fill(0)]);
+    expect([...pack.positions]).toEqual([0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 0, 1, 2, 3, ...Array<number>(7).fill(0)]);
+    expect([...pack.segments]).toEqual([1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 1, 1, 1, 1, ...Array<number>(7).fill(0)]);
+  });
+
+  it("take room in a row, and are neither counted as tokens nor labelled", () => {
+    fc.assert(
+      fc.property(examples, fc.integer({ min: 11, max: 30 }), (all, width) => {
+        const indices = all.map((_, i) => i);
+        const [bare, pack] = [packExamples(dataset(all), indices, { width }), packExamples(dataset(all), indices, { width: width + virtual.count, virtual })];
+        expect([pack.tokens, pack.examples]).toEqual([bare.tokens, bare.examples]);
+        expect(pack.width).toBeLessThanOrEqual(width + virtual.count);
+        expect(pack.ids.filter((id) => id >= virtual.firstId)).toHaveLength(all.length * virtual.count);
+        // Each example is what it is without them, further back in its row.
+        const expectedWith = all.map((one) => {
+          const ids = [...Array.from({ length: virtual.count }, (_, i) => virtual.firstId + i), ...one.map(Math.abs)];
+          return JSON.stringify({ ids, targets: one.flatMap((id, p) => (p > 0 && id < 0 ? [[virtual.count + p - 1, -id]] : [])) });
+        }).sort();
+        expect(unpack(pack)).toEqual(expectedWith);
+      }),
+    );
+  });
+
+  it("are part of every micro-batch, and of what an example may be long at most", () => {
+    const batches = microBatches(dataset([[1, -2], [3, -4]]), [0, 1], { width: 5, tokensPerMicroBatch: 5, virtual });
+    expect(batches.map(({ ids }) => [...ids])).toEqual([[100, 101, 102, 1, 2], [100, 101, 102, 3, 4]]);
+    expect(() => packExamples(dataset([[1, 2, 3]]), [0], { width: 5, virtual })).toThrow("packing: expected examples of at most 5 tokens, got one of 6");
+  });
+});
+
 describe("micro-batches", () => {
   it("hold together what one pack holds, stay within their tokens, and differ by at most one row", () => {
     fc.assert(
