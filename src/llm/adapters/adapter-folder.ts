@@ -11,7 +11,7 @@ import { writeSafetensors } from "../../core/formats/safetensors-writer.ts";
 import { ensureWritableFolder, writeFileAtomic } from "../../core/store/files.ts";
 import type { ArchitectureModel } from "../architectures/architecture.ts";
 import type { BoundAdapter, ParameterSpec } from "./adapter.ts";
-import { ADAPTER_METHODS, methodOf } from "./all.ts";
+import { ADAPTER_METHODS, bindAdapter, methodOf } from "./all.ts";
 import type { AdapterSettings } from "./all.ts";
 import { PeftFields, SHARED_FIELDS } from "./peft-config.ts";
 
@@ -23,7 +23,7 @@ const ENCODER_FILE = "encoder.safetensors";
 /** An adapter's tensors as they lie in its folder. */
 export interface AdapterFolderTensors {
   readonly parameters: NamedTensors<"float32">;
-  /** Frozen tensors that are saved. */
+  /** Frozen tensors; of those that are not saved, what a reader does not find and a writer may need to convert the others. */
   readonly frozen: NamedTensors<"float32">;
   readonly encoder?: NamedTensors<"float32">;
 }
@@ -38,7 +38,9 @@ export interface WrittenAdapter extends AdapterFolderTensors {
 /** Writes an adapter folder that PEFT loads. Throws FedtuneError("resources") where it cannot be written. */
 export function writeAdapterFolder(folder: string, { settings, model, baseModel, parameters, frozen, encoder }: WrittenAdapter): void {
   const { peft } = methodOf(settings);
-  const { settings: shown, tensors } = peft.convert?.(settings, parameters, frozen) ?? { settings, tensors: new Map([...parameters, ...frozen]) };
+  const { settings: shown, tensors: written } = peft.convert?.(settings, parameters, frozen) ?? { settings, tensors: new Map([...parameters, ...frozen]) };
+  const unsaved = new Set(bindAdapter(settings, model).frozen.flatMap(({ name, saved }) => (saved ? [] : [name])));
+  const tensors = new Map([...written].filter(([name]) => !unsaved.has(name)));
   const fields = { ...SHARED_FIELDS, ...peft.write(shown, model, baseModel), base_model_name_or_path: baseModel, peft_type: peft.type, task_type: "CAUSAL_LM" };
   const sorted = Object.fromEntries(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)));
   ensureWritableFolder(folder);

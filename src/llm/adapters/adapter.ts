@@ -110,6 +110,8 @@ export interface BoundAdapter {
   readonly control?: StepControl;
   /** How it is folded into the base, or why it cannot be. */
   readonly merge: MergeRule | { readonly none: string };
+  /** How a merged weight becomes the base's again, or what the merged weights hold in its place; absent: it does not. */
+  readonly unmerge?: MergeRule | { readonly none: string };
 }
 
 /** How a method's settings stand in adapter_config.json. */

@@ -8,6 +8,7 @@ import type { AdapterMethod, BoundAdapter, ParameterSpec, StartSources } from ".
 import { adalora } from "./adalora.ts";
 import { bitfit } from "./bitfit.ts";
 import { bottleneck } from "./bottleneck.ts";
+import { dora } from "./dora.ts";
 import { full } from "./full.ts";
 import { ia3 } from "./ia3.ts";
 import { lora } from "./lora.ts";
@@ -16,7 +17,7 @@ import { prefix } from "./prefix.ts";
 import { prompt } from "./prompt.ts";
 import { vera } from "./vera.ts";
 
-export const ADAPTER_METHODS = { lora, ia3, prompt, prefix, p_tuning, vera, adalora, bitfit, bottleneck, full } as const;
+export const ADAPTER_METHODS = { lora, dora, ia3, prompt, prefix, p_tuning, vera, adalora, bitfit, bottleneck, full } as const;
 
 type Methods = typeof ADAPTER_METHODS;
 /** The settings of an adapter, of whichever method. */

@@ -1,124 +1,144 @@
 /**
  * LoRA (Hu et al. 2021, eq. 3): h = W x + s · B A x, with A `[r, in]`, B `[out, r]` and s = lora_alpha / r, or
  * lora_alpha / √r with `use_rslora` (Kalajdzievski 2023, eq. 4).
+ *
+ * PiSSA and OLoRA start from factors A₀, B₀ of the weight and train beside what is left of it, W − s · B₀ A₀. Here the base
+ * stays what it is: A₀ and B₀ are frozen tensors, and h = W x + s · (B A − B₀ A₀) x.
  */
 import { z } from "zod";
+import { FedtuneError } from "../../core/base/errors.ts";
+import { tensor } from "../../core/base/tensor.ts";
+import type { NamedTensors, Tensor } from "../../core/base/tensor.ts";
 import * as g from "../../engine/graph/operations.ts";
-import type { ArchitectureModel, LinearModule, Site } from "../architectures/architecture.ts";
-import { commonFields, type AdapterMethod, type AdapterTensors, type BoundAdapter } from "./adapter.ts";
+import type { Value } from "../../engine/graph/value.ts";
+import type { ArchitectureModel, Site } from "../architectures/architecture.ts";
+import type { AdapterMethod, AdapterTensors, BoundAdapter, FrozenSpec, MergeInput, ParameterSpec } from "./adapter.ts";
+import { baseFactors, type FactorStart } from "./base-factors.ts";
 import { weightChange, withBias } from "./linear-change.ts";
-import { PEFT_PREFIX } from "./peft-config.ts";
-import { constantStart, uniformStart } from "./starts.ts";
-import { patternValue, resolveTargets, targetsOr } from "./targets.ts";
+import { factorShapes, loraDelta, loraFields, loraModules, randomFactors, sharedParts, type LoraModule } from "./lora-modules.ts";
+import { readPeftLora, writePeftLora } from "./lora-peft.ts";
 
-/** Fields that LoRA shares with the methods built on it. */
-export const loraFields = {
-  r: z.int().positive().default(8).describe("rank"),
-  lora_alpha: z.number().positive().default(16).describe("scaling numerator: the update is scaled by lora_alpha / r"),
-  lora_dropout: z.number().min(0).max(0.99).default(0).describe("dropout on the input of the A matrix"),
-  target_modules: z
-    .union([z.string(), z.array(z.string()).min(1)])
-    .optional()
-    .describe("module names, the word all-linear, or a regular expression that matches whole module paths; left out: the attention's query and value projections"),
-  use_rslora: z.boolean().default(false).describe("scale by lora_alpha / sqrt(r) instead (Kalajdzievski 2023)"),
-  rank_pattern: z.record(z.string(), z.int().positive()).default({}).describe("rank by module name or pattern, where it differs from r"),
-  alpha_pattern: z.record(z.string(), z.number().positive()).default({}).describe("lora_alpha by module name or pattern, where it differs"),
-  ...commonFields,
-};
-
-const schema = z.strictObject({ method: z.literal("lora").default("lora").describe("adapter method"), ...loraFields });
+const schema = z.strictObject({
+  method: z.literal("lora").default("lora").describe("adapter method"),
+  ...loraFields,
+  init_lora_weights: z
+    .union([z.literal(true), z.enum(["gaussian", "pissa", "olora"])])
+    .default(true)
+    .describe("start: true (A uniform, B zero), gaussian (A normal, B zero), pissa (the weight's largest singular parts; Meng et al. 2024) or olora (its QR factors; Büyükakyüz 2024)"),
+});
 type LoraSettings = z.infer<typeof schema>;
 
-interface LoraModule {
-  readonly linear: LinearModule;
-  readonly r: number;
-  readonly scaling: number;
-  readonly a: string;
-  readonly b: string;
+/** The start, where it takes its factors from the base. */
+function factorStart({ init_lora_weights: start }: LoraSettings): FactorStart | undefined {
+  return start === "pissa" || start === "olora" ? start : undefined;
 }
 
-/** The modules that the settings name, with rank and scaling of each. Throws FedtuneError("config") where they match nothing. */
-function loraModules(settings: Omit<LoraSettings, "method">, model: ArchitectureModel): ReadonlyMap<string, LoraModule> {
-  return new Map(resolveTargets(targetsOr(settings.target_modules, model, "lowRank"), model.linears).map((linear) => {
-    const r = patternValue(settings.rank_pattern, linear.path, "rank_pattern") ?? settings.r;
-    const alpha = patternValue(settings.alpha_pattern, linear.path, "alpha_pattern") ?? settings.lora_alpha;
-    const scaling = alpha / (settings.use_rslora ? Math.sqrt(r) : r);
-    return [linear.path, { linear, r, scaling, a: `${PEFT_PREFIX}${linear.path}.lora_A.weight`, b: `${PEFT_PREFIX}${linear.path}.lora_B.weight` }];
-  }));
+/** Name of the frozen factor that a trained one starts from. */
+const initialName = (factor: string): string => factor.replace(/\.weight$/, ".initial");
+
+interface ModuleSpecs {
+  readonly parameters: readonly ParameterSpec[];
+  readonly frozen: readonly FrozenSpec[];
 }
 
-/** s · B A x `[C, N, out]`. */
-function loraDelta({ path, input }: Site, { a, b, scaling }: LoraModule, tensors: AdapterTensors) {
-  const low = g.matMul(tensors.dropout(path, input), tensors.parameter(a), { transB: true, alpha: scaling }); // [C, N, r]
-  return g.matMul(low, tensors.parameter(b), { transB: true });
+/** Trained factors that start from the base's, and these once more, frozen. Throws FedtuneError("config") where the rank is too high. */
+function factoredSpecs(module: LoraModule, start: FactorStart): ModuleSpecs {
+  const { linear, r, a, b } = module;
+  const most = Math.min(linear.inFeatures, linear.outFeatures);
+  if (r > most) throw new FedtuneError("config", { where: "adapter.r", expected: `at most ${most} for init_lora_weights ${start} of ${linear.path} (${linear.outFeatures} × ${linear.inFeatures})`, got: String(r), remedy: "Lower r, or set rank_pattern for this module" });
+  const factors = baseFactors(start, module);
+  const shapes = factorShapes(module);
+  const parameters: readonly ParameterSpec[] = [
+    { name: a, shape: shapes.a, start: (from) => factors(from).a.slice() },
+    { name: b, shape: shapes.b, start: (from) => factors(from).b.slice() },
+  ];
+  return { parameters, frozen: parameters.map((spec) => ({ ...spec, name: initialName(spec.name), saved: false })) };
+}
+
+/** s · B₀ A₀ x `[C, N, out]`. */
+function initialDelta(x: Value, { a, b, scaling }: LoraModule, tensors: AdapterTensors): Value {
+  const low = g.matMul(x, tensors.frozen(initialName(a)), { transB: true, alpha: scaling }); // [C, N, r]
+  return g.matMul(low, tensors.frozen(initialName(b)), { transB: true });
 }
 
 function bindLora(settings: LoraSettings, model: ArchitectureModel): BoundAdapter {
   const modules = loraModules(settings, model);
-  const list = [...modules.values()];
-  const byWeight = new Map(list.map((m) => [m.linear.weight, m]));
+  const { list, byPath, byWeight, saved } = modules;
+  const start = factorStart(settings);
+  const random = settings.init_lora_weights === "gaussian" ? "gaussian" : "uniform";
+  const specs = list.map((m): ModuleSpecs => (start === undefined ? { parameters: randomFactors(m, random), frozen: [] } : factoredSpecs(m, start)));
+
+  const output = (site: Site, tensors: AdapterTensors): Value | undefined => {
+    const module = byPath.get(site.path);
+    if (module === undefined) return undefined;
+    const adapted = g.add(withBias(site), loraDelta(tensors.dropout(site.path, site.input), module, tensors));
+    return start === undefined ? adapted : g.sub(adapted, initialDelta(site.input, module, tensors));
+  };
+
+  /** base + sign · s · (B A − B₀ A₀), in float64. */
+  const shifted = (sign: 1 | -1) => ({ name, base, values }: MergeInput): Float64Array | undefined => {
+    const module = byWeight.get(name);
+    if (module === undefined) return undefined;
+    const { linear, r, a, b } = module;
+    const scaling = sign * module.scaling;
+    const change = weightChange(linear, { a: values(a), b: values(b), r, scaling });
+    const initial = start === undefined ? undefined : weightChange(linear, { a: values(initialName(a)), b: values(initialName(b)), r, scaling });
+    return change.map((x, i) => (base[i] ?? 0) + x - (initial?.[i] ?? 0));
+  };
+
   return {
-    parameters: list.flatMap(({ linear, r, a, b }) => [
-      // PyTorch's default for a linear layer (Kaiming with a = √5) is uniform within 1/√in.
-      { name: a, shape: [r, linear.inFeatures], start: uniformStart([r, linear.inFeatures], 1 / Math.sqrt(linear.inFeatures)) },
-      { name: b, shape: [linear.outFeatures, r], start: constantStart([linear.outFeatures, r], 0) },
-    ]),
-    frozen: [], virtualTokens: 0, prefixTokens: 0, dropout: settings.lora_dropout,
-    changesHead: list.some((m) => m.linear.isHead),
-    factorPairs: list.map(({ a, b, scaling }) => ({ a, b, scaling })),
-    baseCopies: list.filter((m) => m.linear.isHead).map(({ linear }) => ({ name: `${PEFT_PREFIX}${linear.path}.base_layer.weight`, shape: [linear.outFeatures, linear.inFeatures] })),
-    attach: (tensors) => ({
-      linearOutput(site) {
-        const module = modules.get(site.path);
-        return module === undefined ? undefined : g.add(withBias(site), loraDelta(site, module, tensors));
-      },
-    }),
-    merge({ name, base, values }) {
-      const module = byWeight.get(name);
-      if (module === undefined) return undefined;
-      const change = weightChange(module.linear, { a: values(module.a), b: values(module.b), r: module.r, scaling: module.scaling });
-      return change.map((x, i) => x + (base[i] ?? 0));
-    },
+    ...sharedParts(modules, settings),
+    parameters: [...specs.flatMap((s) => s.parameters), ...saved.parameters],
+    frozen: specs.flatMap((s) => s.frozen),
+    attach: (tensors) => ({ weight: saved.hook(tensors), linearOutput: (site) => output(site, tensors) }),
+    merge: (input) => shifted(1)(input) ?? saved.merge(input),
+    unmerge: saved.parameters.length > 0 ? { none: "biases or modules that stand in place of the base's, which the merged model no longer holds" }
+      : start !== undefined ? { none: `init_lora_weights ${start}, whose first factors are made from the base` }
+      : shifted(-1),
   };
 }
 
-/** What PEFT 0.21 writes for a plain LoRA; a field that a file sets otherwise is one that fedtune does not have. */
-const PEFT_DEFAULTS = {
-  alora_invocation_tokens: null, arrow_config: null, bias: "none", corda_config: null, ensure_weight_tying: false, eva_config: null,
-  exclude_modules: null, fan_in_fan_out: false, init_lora_weights: true, kasa_config: null, layer_replication: null, layers_pattern: null,
-  layers_to_transform: null, loftq_config: {}, lora_bias: false, lora_ga_config: null, megatron_config: null, megatron_core: "megatron.core",
-  monteclora_config: null, qalora_group_size: 16, target_parameters: null,
-  trainable_token_indices: null, use_bdlora: null, use_dora: false, use_qalora: false, velora_config: null,
-} as const;
+/** A over A₀ `[2r, in]`, or B beside −B₀ `[out, 2r]`: their product is B A − B₀ A₀. */
+function joinFactors(name: string, trained: Tensor<"float32">, initial: Tensor<"float32">): Tensor<"float32"> {
+  const [rows = 0, columns = 0] = trained.shape;
+  const joined = new Float32Array(2 * rows * columns);
+  if (name.endsWith(".lora_A.weight")) {
+    joined.set(trained.data);
+    joined.set(initial.data, rows * columns);
+    return tensor("float32", [2 * rows, columns], joined);
+  }
+  for (let o = 0; o < rows; o++) {
+    joined.set(trained.data.subarray(o * columns, (o + 1) * columns), 2 * o * columns);
+    joined.set(initial.data.subarray(o * columns, (o + 1) * columns).map((x) => -x), (2 * o + 1) * columns);
+  }
+  return tensor("float32", [rows, 2 * columns], joined);
+}
 
-/** Fields whose value does not change what the adapter computes when it is applied. */
-const WITHOUT_EFFECT = ["init_lora_weights", "megatron_core", "qalora_group_size", "loftq_config", "eva_config", "corda_config", "lora_ga_config", "ensure_weight_tying", "layers_pattern", "fan_in_fan_out"];
-
-const peftSchema = z.looseObject({
-  r: z.int().positive(),
-  lora_alpha: z.number().positive(),
-  lora_dropout: z.number().min(0).max(1).default(0),
-  target_modules: z.union([z.string(), z.array(z.string())]),
-  use_rslora: z.boolean().default(false),
-  rank_pattern: z.record(z.string(), z.int().positive()).nullish(),
-  alpha_pattern: z.record(z.string(), z.number().positive()).nullish(),
-});
+/** As PEFT converts PiSSA and OLoRA to a plain LoRA of the unchanged base (`path_initial_model_for_weight_conversion`). */
+function toPlainLora(settings: LoraSettings, tensors: NamedTensors<"float32">, frozen: NamedTensors<"float32">) {
+  if (factorStart(settings) === undefined) return { settings, tensors };
+  const double = <T extends number>(values: Readonly<Record<string, T>>, factor: number) => Object.fromEntries(Object.entries(values).map(([pattern, x]) => [pattern, factor * x]));
+  // The scaling is alpha / r, or alpha / √r: it stays the same under twice the rank.
+  const alphaFactor = settings.use_rslora ? Math.SQRT2 : 2;
+  return {
+    settings: { ...settings, init_lora_weights: true as const, r: 2 * settings.r, lora_alpha: alphaFactor * settings.lora_alpha, rank_pattern: double(settings.rank_pattern, 2), alpha_pattern: double(settings.alpha_pattern, alphaFactor) },
+    tensors: new Map([...tensors].map(([name, t]): [string, Tensor<"float32">] => {
+      const initial = frozen.get(initialName(name));
+      return [name, initial === undefined ? t : joinFactors(name, t, initial)];
+    })),
+  };
+}
 
 export const lora: AdapterMethod<LoraSettings> = {
   schema,
   bind: bindLora,
   peft: {
     type: "LORA",
-    write({ r, lora_alpha, lora_dropout, target_modules: given, use_rslora, rank_pattern, alpha_pattern }, model) {
-      const target_modules = targetsOr(given, model, "lowRank");
-      const transposed = resolveTargets(target_modules, model.linears).some((l) => l.layout === "in_out");
-      return { ...PEFT_DEFAULTS, fan_in_fan_out: transposed, alpha_pattern, lora_alpha, lora_dropout, r, rank_pattern, target_modules, use_rslora };
-    },
+    write: (settings, model) => writePeftLora(settings, model, { use_dora: false }),
     read(fields) {
-      if (fields.get("use_dora") === true) return undefined;
-      const { r, lora_alpha, lora_dropout, target_modules, use_rslora, rank_pattern, alpha_pattern } = fields.parse(peftSchema);
-      fields.refuseOthers(PEFT_DEFAULTS, WITHOUT_EFFECT);
-      return schema.parse({ r, lora_alpha, lora_dropout: Math.min(lora_dropout, 0.99), target_modules, use_rslora, rank_pattern: rank_pattern ?? {}, alpha_pattern: alpha_pattern ?? {} });
+      const settings = readPeftLora(fields, { use_dora: false, starts: ["gaussian", "pissa", "olora"] });
+      return settings === undefined ? undefined : schema.parse(settings);
     },
+    convert: toPlainLora,
   },
 };

@@ -23,6 +23,11 @@ export class PeftFields {
     return this.#fields[field];
   }
 
+  /** The field for errors: file and name. */
+  where(field: string): string {
+    return `${this.#path}: ${field}`;
+  }
+
   /** The fields of a schema. Throws FedtuneError("model") that names the first that does not fit. */
   parse<T extends z.ZodType>(schema: T): z.infer<T> {
     const parsed = schema.safeParse(this.#fields);
@@ -39,6 +44,16 @@ export class PeftFields {
       const empty = got == null || (typeof got === "object" && Object.keys(got).length === 0);
       if (withoutEffect.includes(field) || SHARED_WITHOUT_EFFECT.includes(field) || empty || JSON.stringify(got) === JSON.stringify(value)) continue;
       throw new FedtuneError("model", { where: `${this.#path}: ${field}`, expected: JSON.stringify(value), got: JSON.stringify(got), remedy: "This variant of the method is not supported" });
+    }
+  }
+
+  /** Throws FedtuneError("model") for a field that is neither among `known`, nor of every method, nor off: what it asks for is not here. */
+  refuseUnknown(known: readonly string[]): void {
+    const expected = new Set([...known, ...Object.keys(SHARED_FIELDS), "peft_type", "task_type", "base_model_name_or_path"]);
+    for (const [field, value] of Object.entries(this.#fields)) {
+      const off = value == null || value === false || (typeof value === "object" && Object.keys(value).length === 0);
+      if (off || expected.has(field)) continue;
+      throw new FedtuneError("model", { where: this.where(field), expected: "fields that fedtune knows", got: JSON.stringify(value), remedy: "The adapter is of a method, or of a PEFT, that is not supported" });
     }
   }
 }
