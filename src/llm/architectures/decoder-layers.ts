@@ -64,10 +64,10 @@ export function addGatedMlp(modules: ModuleList, path: string, { hiddenSize: d, 
   modules.linear({ path: `${path}.down_proj`, inFeatures: f, outFeatures: d }, { bias });
 }
 
-/** down(silu(gate(x)) · up(x)) `[C, N, D]` (Shazeer 2020, eq. 6). */
-export function gatedMlp(pass: ForwardPass, path: string, x: Value): Value {
+/** down(activation(gate(x)) · up(x)) `[C, N, D]` (Shazeer 2020, eq. 6); the activation is SiLU unless it is given. */
+export function gatedMlp(pass: ForwardPass, path: string, x: Value, { activation = g.silu }: { readonly activation?: (x: Value) => Value } = {}): Value {
   const [gate = x, up = x] = pass.linears([`${path}.gate_proj`, `${path}.up_proj`], x);
-  return pass.linear(`${path}.down_proj`, g.mul(g.silu(gate), up));
+  return pass.linear(`${path}.down_proj`, g.mul(activation(gate), up));
 }
 
 /** Frequencies where whole heads rotate. Throws FedtuneError("model") for a config that wants only a share of each to. */
