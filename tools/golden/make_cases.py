@@ -7,7 +7,7 @@ A pair that PEFT itself refuses is named and left out.
 """
 import copy, importlib.util, json, os, sys
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 from peft import (AdaLoraConfig, IA3Config, LoraConfig, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig,
                   VeraConfig, get_peft_model)
@@ -65,7 +65,6 @@ def save_model(cfg, model, path):
     m32.save_pretrained(path)
 
 def to_float32(folder):
-    from safetensors.torch import load_file
     p = os.path.join(folder, "adapter_model.safetensors")
     save_file({k: make.f32(v) for k, v in load_file(p).items()}, p, metadata={"format": "pt"})
     readme = os.path.join(folder, "README.md")
@@ -73,6 +72,8 @@ def to_float32(folder):
 
 def peft_case(arch, name, config, model, i):
     pm = get_peft_model(copy.deepcopy(model), config, autocast_adapter_dtype=False).to(torch.float64)
+    for n, p in pm.named_parameters():
+        if "ranknum" in n: p.requires_grad_(False)  # a count, though PEFT holds it as a parameter
     make.randomise(pm, 1300 + i, 0.1)
     path = os.path.join(OUT, "cases", f"{arch}.{name}")
     adapter = os.path.join(path, "adapter")
@@ -88,14 +89,29 @@ def peft_case(arch, name, config, model, i):
 
 def plain_case(arch, method, model, i):
     m = copy.deepcopy(model)
-    trained = {n: p for n, p in m.named_parameters() if method == "full" or n.endswith("bias")}
+    # The gradient of OPT's key biases is 0 (softmax does not see what all keys share): relative differences of it say nothing.
+    zero = arch == "opt"
+    trained = {n: p for n, p in m.named_parameters() if (method == "full" or n.endswith("bias")) and not (zero and n.endswith("k_proj.bias"))}
+    settings = {} if not zero else {"freeze": ".*k_proj\\.bias"} if method == "full" else {"biases": ".*(?<!k_proj)\\.bias"}
     if not trained: return print("LEFT OUT", arch, method, "the model has no biases")
-    for n, p in m.named_parameters(): p.requires_grad_(n in trained)
+    data = make.batch(97, 40 + i)
+    with torch.no_grad():
+        extra = dict(model=arch, method=method, base_loss=make.loss_of(make.no_dropout(m)(**data), data).item())
+        g = torch.Generator().manual_seed(1300 + i)
+        for n, p in m.named_parameters():
+            p.requires_grad_(n in trained)
+            # Away from the base, so that a tensor that is not put in place shows.
+            if n in trained: p.copy_((p + 0.02 * torch.randn(p.shape, generator=g, dtype=torch.float64)).to(torch.float32).to(torch.float64))
+        extra["merged_loss"] = make.loss_of(m(**data), data).item()
     path = os.path.join(OUT, "cases", f"{arch}.{method}")
     adapter = os.path.join(path, "adapter"); os.makedirs(adapter, exist_ok=True)
     save_file({n: make.f32(p) for n, p in trained.items()}, os.path.join(adapter, "adapter_model.safetensors"), metadata={"format": "pt"})
     with open(os.path.join(adapter, "adapter_config.json"), "w") as f: json.dump({"peft_type": f"FEDTUNE_{method.upper()}", "base_model_name_or_path": arch}, f)
-    make.write_case(path, m, make.batch(97, 40 + i), dict(model=arch, method=method))
+    # Softmax does not see a bias of the keys: its gradient is rounding alone, which AdamW would blow up to full steps.
+    make.write_case(path, m, data, extra, sgd=any(n.endswith("bias") for n in trained))
+    g = os.path.join(path, "gradients.safetensors"); gradients = load_file(g)
+    largest = max(float(t.norm()) for t in gradients.values())
+    save_file({n: t for n, t in gradients.items() if float(t.norm()) > 1e-6 * largest}, g)
 
 for i, arch in enumerate(make.ARCH):
     cfg, model = base_model(arch, i)
