@@ -29,7 +29,7 @@ export class GoldenRun implements Disposable {
 
   static async open(modelFolder: string, adapterFolder: string | undefined, golden: Case): Promise<GoldenRun> {
     const opened = await openModel({
-      modelFolder, ...(adapterFolder === undefined ? {} : { adapter: readAdapterSettings(adapterFolder) }), data: NO_DATA, packTokens: MOST_LABELLED_ROWS, seed: 0,
+      modelFolder, ...(adapterFolder === undefined ? {} : { adapter: { ...readAdapterSettings(adapterFolder), init_from: adapterFolder } }), data: NO_DATA, packTokens: MOST_LABELLED_ROWS, seed: 0,
       training: trainingSchema.parse({}), runtime: { ...runtimeSchema.parse({}), device: "cpu", threads: 1, clientsSideBySide: 1, tokensPerMicroBatch: MOST_LABELLED_ROWS },
     });
     return new GoldenRun(opened, golden);

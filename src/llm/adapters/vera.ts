@@ -130,15 +130,11 @@ function bindVera(settings: VeraSettings, model: ArchitectureModel): BoundAdapte
 const PEFT_DEFAULTS = { bias: "none", fan_in_fan_out: false, layers_pattern: null, save_projection: true } as const;
 const WITHOUT_EFFECT = ["fan_in_fan_out", "layers_pattern"];
 
-const peftSchema = z.looseObject({
-  r: z.int().positive(),
-  target_modules: z.union([z.string(), z.array(z.string())]),
-  layers_to_transform: z.union([z.int(), z.array(z.int())]).nullish(),
-  projection_prng_key: z.int().default(0),
+const peftSchema = schema.omit({ method: true, init_from: true }).strip().extend({
+  layers_to_transform: schema.shape.layers_to_transform.nullable(),
   save_projection: z.literal(true, "false, so the shared projections are not in the file: save the adapter with save_projection=True").default(true),
+  target_modules: z.union([z.string(), z.array(z.string())]),
   vera_dropout: z.number().min(0).max(1).default(0),
-  d_initial: z.number().default(0.1),
-  init_weights: z.boolean().default(true),
 });
 
 export const vera: AdapterMethod<VeraSettings> = {
@@ -152,9 +148,9 @@ export const vera: AdapterMethod<VeraSettings> = {
       return { ...PEFT_DEFAULTS, d_initial, fan_in_fan_out: transposed, init_weights, layers_to_transform, projection_prng_key, r, target_modules, vera_dropout };
     },
     read(fields) {
-      const { layers_to_transform, vera_dropout, r, target_modules, projection_prng_key, d_initial, init_weights } = fields.parse(peftSchema);
+      const { layers_to_transform, vera_dropout, ...others } = fields.parse(peftSchema);
       fields.refuseOthers(PEFT_DEFAULTS, WITHOUT_EFFECT);
-      return schema.parse({ method: "vera", r, target_modules, projection_prng_key, d_initial, init_weights, vera_dropout: Math.min(vera_dropout, 0.99), ...(layers_to_transform == null ? {} : { layers_to_transform }) });
+      return schema.parse({ method: "vera", ...others, vera_dropout: Math.min(vera_dropout, 0.99), ...(layers_to_transform == null ? {} : { layers_to_transform }) });
     },
   },
 };
