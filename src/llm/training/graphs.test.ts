@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { centralDifferences, relativeError } from "../../../test/support/numbers.ts";
-import { TINY_CONFIG, randomWeights, writeTinyLlama } from "../../../test/support/tiny-llama.ts";
+import { TINY_CONFIG, writeTinyLlama } from "../../../test/support/tiny-llama.ts";
+import { referenceWeights } from "../../../test/support/tiny-models.ts";
 import { openAdapted, randomAdapter, randomDataset, temporaryFolder, tinySetup } from "../../../test/support/tiny-training.ts";
 import { must } from "../../core/base/errors.ts";
 import { randomKey, uniforms } from "../../core/base/random.ts";
@@ -66,12 +67,6 @@ describe("packs", () => {
 
 /** A model so small that every value of its adapter can be moved: width 8, one layer, two heads on one. */
 const TINIEST = { ...TINY_CONFIG, vocab_size: 11, hidden_size: 8, intermediate_size: 7, num_hidden_layers: 1, num_attention_heads: 2, num_key_value_heads: 1 };
-
-/** Weights of the prepared base in doubles: parts joined along their rows. */
-function referenceWeights(config: Readonly<Record<string, unknown>>): [string, ReferenceTensor][] {
-  const weights = randomWeights(config, 3);
-  return llama.open(config, "test").tensors.map(({ name, shape, parts }) => [name, { dtype: "float32", shape, data: Float64Array.from(parts.flatMap((part) => [...must(weights.get(part.name), part.name).data])) }]);
-}
 
 describe("the gradient of a whole model in float64 is that of central differences", () => {
   test.each([
