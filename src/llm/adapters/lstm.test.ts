@@ -47,7 +47,7 @@ function plain(feeds: ReadonlyMap<string, ReferenceTensor>, client: number, { hi
     const [forwards = [], backwards = []] = ["", "_reverse"].map((ending) => {
       const own = (name: string): number[][] => rows(`lstm.${name}_l${layer}${ending}`);
       const [input, state, inputBias, stateBias] = [own("weight_ih"), own("weight_hh"), own("bias_ih").flat(), own("bias_hh").flat()];
-      let [h, c] = [new Array<number>(hidden).fill(0), new Array<number>(hidden).fill(0)];
+      let [h, c] = [Array.from({ length: hidden }, () => 0), Array.from({ length: hidden }, () => 0)];
       const out = (ending === "" ? x : x.toReversed()).map((token) => {
         const gate = (k: number): number => dot(input[k] ?? [], token) + dot(state[k] ?? [], h) + (inputBias[k] ?? 0) + (stateBias[k] ?? 0);
         c = c.map((old, j) => sigmoid(gate(hidden + j)) * old + sigmoid(gate(j)) * Math.tanh(gate(2 * hidden + j)));

@@ -5,6 +5,7 @@ import { TINY_CONFIG } from "../../../test/support/tiny-llama.ts";
 import { NO_SOURCES, randomAdapter, temporaryFolder } from "../../../test/support/tiny-training.ts";
 import { must } from "../../core/base/errors.ts";
 import { elementCount } from "../../core/base/tensor.ts";
+import { openArchitecture } from "../architectures/all.ts";
 import { llama } from "../architectures/llama.ts";
 import type { ParameterSpec } from "./adapter.ts";
 import { readAdapterSettings, readAdapterTensors, writeAdapterFolder } from "./adapter-folder.ts";
@@ -139,9 +140,9 @@ const GOLDENS = "../shared/goldens/peft";
 const goldens = existsSync(GOLDENS) ? readdirSync(GOLDENS).filter((name) => /\.(prompt|prefix|prefix-projection|p-tuning-mlp|p-tuning-lstm)$/.test(name)) : [];
 
 describe.skipIf(goldens.length === 0)("an adapter that PEFT saved (skipped without ../shared/goldens)", () => {
-  test.each(goldens)("comes back as it was: %s", (name) => {
+  test.each(goldens)("comes back as it was: %s", async (name) => {
     const source = join(GOLDENS, name, "adapter");
-    const base = llama.open(JSON.parse(readFileSync("assets/stories260k/config.json", "utf8")), "stories260k");
+    const base = await openArchitecture("assets/stories260k");
     const settings = readAdapterSettings(source);
     const out = join(root, name);
     writeAdapterFolder(out, { settings, model: base, baseModel: "stories260k", ...readAdapterTensors(source, bindAdapter(settings, base)) });

@@ -29,6 +29,7 @@ const model = await openArchitecture(folder);
 
 const LENGTHS = [5, 9, 7, 13, 3, 11, 8];
 const data = randomDataset(LENGTHS, TINY_CONFIG.vocab_size);
+const ALL = Int32Array.from(LENGTHS.keys());
 const SGD = { optimizer: { name: "sgd" }, learning_rate: 0.5, max_grad_norm: 0 };
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -46,7 +47,7 @@ function setupOf(adapter: Fields, changes: Parameters<typeof tinySetup>[2] = {},
 }
 
 function jobOf(adapter: NamedTensors<"float32">, changes: Partial<TrainJob> = {}): TrainJob {
-  return { client: 0, round: 1, steps: 2, stepsDone: 0, totalSteps: 10, adapter, examples: Int32Array.from(LENGTHS.keys()), ...changes };
+  return { client: 0, round: 1, steps: 2, stepsDone: 0, totalSteps: 10, adapter, examples: ALL, ...changes };
 }
 
 async function initialOf(setup: TrainerSetup): Promise<NamedTensors<"float32">> {
@@ -79,6 +80,30 @@ test.each(METHODS)("a pack gives the losses and gradients of its examples apart,
     expect(relativeError(packed.gradient, summed)).toBeLessThan(1e-5);
   }
   expect(summed.some((x) => Math.abs(x) > 1e-2)).toBe(true);
+});
+
+test.each(METHODS)("the loss of a pack is that of the logits that generation sees: %s", async (_, settings) => {
+  const setup = setupOf(settings);
+  const opened = await openAdapted(setup);
+  using sessions = opened.sessions;
+  const tensors = randomAdapter(trainedSpecs(opened.adapter));
+  const adapted = { adapter: opened.adapter, feeds: await opened.opened.feeds(tensors), prefix: () => sessions.prefix() };
+  const session = await sessions.generate(true);
+  let [expected, labelled] = [0, 0];
+  for (const example of ALL) {
+    const [start, end] = [data.offsets[example] ?? 0, data.offsets[example + 1] ?? 0];
+    const logits = await fullLogits({ session, model, adapted }, [...data.ids.subarray(start, end)]);
+    for (let at = start + 1; at < end; at++) {
+      const label = data.labels[at] ?? 0;
+      if (label < 0) continue;
+      const row = Float64Array.from(logits.subarray((at - 1 - start) * model.vocabSize, (at - start) * model.vocabSize));
+      expected += Math.log(row.reduce((sum, x) => sum + Math.exp(x), 0)) - (row[label] ?? 0);
+      labelled++;
+    }
+  }
+  await using trainer = await createLocalTrainer(setup, () => false);
+  const [evaluated] = await trainer.evaluate([{ adapter: tensors, examples: ALL }], {});
+  expect([evaluated?.labelledTokens, relativeError([evaluated?.nll ?? 0], [expected]) < 1e-6]).toEqual([labelled, true]);
 });
 
 describe("generation with a cache gives what full forward passes give", () => {
@@ -118,7 +143,7 @@ describe("ten steps", () => {
     const [result] = await trainer.train([jobOf(await trainer.initialAdapter(), { steps: 10 })], { onStep: ({ loss }) => losses.push(loss) });
     expect(losses).toHaveLength(10);
     expect((losses[0] ?? 0) - (losses[9] ?? 0)).toBeGreaterThan(0.05);
-    const evaluated = await trainer.evaluate([{ adapter: succeeded(result).adapter, examples: Int32Array.from(LENGTHS.keys()) }]);
+    const evaluated = await trainer.evaluate([{ adapter: succeeded(result).adapter, examples: ALL }], {});
     expect((evaluated[0]?.nll ?? 0) / (evaluated[0]?.labelledTokens ?? 1)).toBeLessThan(must(losses[9], "loss") + 0.01);
   });
 });
@@ -149,11 +174,13 @@ describe("training goes on from an adapter's folder", () => {
     const start = await initialOf(setup);
     const losses: number[] = [];
     await using trainer = await createLocalTrainer(setup, () => false);
-    const [evaluated] = await trainer.evaluate([{ adapter: start, examples: Int32Array.from(LENGTHS.keys()) }]);
+    const [evaluated] = await trainer.evaluate([{ adapter: start, examples: ALL }], {});
     await trainer.train([jobOf(start, { steps: 8 })], { onStep: ({ loss }) => losses.push(loss) });
     // The first step sees what the folder holds, not what the fresh encoder gives.
     expect(losses[0]).toBeCloseTo((evaluated?.nll ?? 0) / (evaluated?.labelledTokens ?? 1), 4);
     expect(losses.at(-1)).toBeLessThan(must(losses[0], "loss"));
+    const untouched = succeeded((await trainAlone(setup, [jobOf(start, { steps: 0 })]))[0]);
+    expect(relativeError(valuesOf(untouched.adapter), valuesOf(start))).toBeLessThan(1e-6);
   });
 
   test("and texts are written without the encoder", async () => {
