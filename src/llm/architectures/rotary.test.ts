@@ -52,6 +52,35 @@ describe("rotary frequencies", () => {
     expect(open({ rope_theta: 500, rope_scaling: rest, max_position_embeddings: trained })).toEqual(open({ rope_theta: 500, rope_scaling: YARN }));
   });
 
+  test("take the trained length from the config itself before the scaling, as transformers does", () => {
+    const { original_max_position_embeddings: trained, ...rest } = YARN;
+    expect(open({ rope_theta: 500, rope_scaling: { ...YARN, original_max_position_embeddings: 16 }, original_max_position_embeddings: trained })).toEqual(open({ rope_theta: 500, rope_scaling: YARN }));
+    const llama3 = { rope_type: "llama3", factor: 8, low_freq_factor: 0.3, high_freq_factor: 3 };
+    const expected = frequencies({ rope_theta: 500, rope_scaling: { ...llama3, original_max_position_embeddings: 32 } });
+    expect(frequencies({ rope_theta: 500, rope_scaling: llama3, original_max_position_embeddings: 32 })).toEqual(expected);
+    expect(frequencies({ rope_theta: 500, rope_scaling: llama3, max_position_embeddings: 32 })).toEqual(expected);
+    expect(frequencies({ rope_theta: 500, rope_scaling: llama3 })).not.toEqual(expected);
+    expect(open({ rope_theta: 500, rope_scaling: { ...rest, factor: null }, original_max_position_embeddings: trained, max_position_embeddings: 4 * trained })).toEqual(open({ rope_theta: 500, rope_scaling: YARN }));
+  });
+
+  test("of yarn are rounded to whole dimensions unless truncate says otherwise, be it by null", () => {
+    const withTruncate = (truncate?: boolean | null): Float64Array => frequencies({ rope_theta: 500, rope_scaling: { ...YARN, beta_fast: 4, ...(truncate === undefined ? {} : { truncate }) } });
+    expect(withTruncate(true)).toEqual(withTruncate());
+    expect(withTruncate(null)).toEqual(withTruncate(false));
+    expect(withTruncate(false)).not.toEqual(withTruncate(true));
+  });
+
+  test("come from rope_scaling where both places say something, from rope_parameters where it is empty", () => {
+    const rope_parameters = { rope_type: "linear", factor: 7, rope_theta: 9 };
+    expect(open({ rope_theta: 500, rope_scaling: { type: "linear", factor: 4 }, rope_parameters })).toEqual(open({ rope_theta: 500, rope_scaling: { type: "linear", factor: 4 } }));
+    expect(open({ rope_theta: 500, rope_scaling: {}, rope_parameters })).toEqual(open({ rope_parameters }));
+  });
+
+  test("that differ by layer, and a band of llama3 that is upside down, are refused", () => {
+    expect(() => open({ rope_parameters: { sliding_attention: { rope_theta: 9 } } })).toThrow('test: rope_parameters.sliding_attention: expected a number or a word, since all layers rotate alike, got {"rope_theta":9}.');
+    expect(() => open({ rope_scaling: { rope_type: "llama3", factor: 8, low_freq_factor: 3, high_freq_factor: 3 } })).toThrow("test: rope_scaling: expected the numbers that llama3 scaling needs");
+  });
+
   test("are those of fewer elements where only a part of each head turns", () => {
     expect(open({ rope_theta: 500, partial_rotary_factor: 0.25 }, 32)).toEqual(open({ rope_theta: 500 }));
     expect(open({ rope_parameters: { rope_theta: 500, partial_rotary_factor: 0.25 } }, 32)).toEqual(open({ rope_theta: 500 }));
