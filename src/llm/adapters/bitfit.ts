@@ -24,6 +24,7 @@ function bindBitfit({ biases }: BitfitSettings, model: ArchitectureModel): Bound
   const replaced = replaceWeights(model, trained.map((w) => ({ ...w, parameter: w.name })), { tied: true });
   return {
     parameters: replaced.parameters, frozen: [], virtualTokens: 0, prefixTokens: 0, dropout: 0, factorPairs: [], baseCopies: [], changesHead: replaced.changesHead, merge: replaced.merge,
+    unmerge: { none: "biases that stand in place of the base's, which the merged model no longer holds" },
     attach: (tensors) => ({ weight: replaced.hook(tensors) }),
   };
 }

@@ -26,6 +26,7 @@ function bindFull({ train, freeze }: FullSettings, model: ArchitectureModel): Bo
   const replaced = replaceWeights(model, trained.map((w) => ({ ...w, parameter: w.name })), { tied: true });
   return {
     parameters: replaced.parameters, frozen: [], virtualTokens: 0, prefixTokens: 0, dropout: 0, factorPairs: [], baseCopies: [], changesHead: replaced.changesHead, keepsTies: true, merge: replaced.merge,
+    unmerge: { none: "tensors that stand in place of the base's, which the merged model no longer holds" },
     attach: (tensors) => ({ weight: replaced.hook(tensors) }),
   };
 }

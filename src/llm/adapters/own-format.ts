@@ -14,6 +14,7 @@ export function ownFormat<S extends { readonly method: string }>(method: S["meth
     read(fields) {
       const { settings }: { readonly settings: S } = fields.parse(ownFile);
       fields.refuseOthers({}, []);
+      fields.refuseUnknown(["settings"]);
       return settings;
     },
   };

@@ -27,11 +27,9 @@ function moduleNames(linears: readonly LinearModule[]): string[] {
   return [...new Set(linears.map((l) => l.path.split(".").at(-1) ?? l.path))];
 }
 
-/** What a setting says, or else the architecture's own default. Throws FedtuneError("config") where there is neither. */
-export function targetsOr(setting: Targets | undefined, { defaultTargets, linears, modelType }: ArchitectureModel, kind: keyof DefaultTargets): Targets {
-  const found = setting ?? defaultTargets?.[kind];
-  if (found !== undefined) return found;
-  throw new FedtuneError("config", { where: `adapter.${kind === "feedForward" ? "feedforward_modules" : "target_modules"}`, expected: `module names, as ${modelType} has no default`, got: "none", remedy: `Name some of ${moduleNames(linears).join(", ")}` });
+/** What a setting says, or else the architecture's own default. */
+export function targetsOr(setting: Targets | undefined, { defaultTargets }: ArchitectureModel, kind: keyof DefaultTargets): Targets {
+  return setting ?? defaultTargets[kind];
 }
 
 /**

@@ -35,7 +35,7 @@ export interface Site {
   /** `[outFeatures]` or `[C, 1, outFeatures]`; absent where the module has none. */
   readonly bias?: Value;
   /** x · weightᵀ of the module's own weight, for other inputs `[…, inFeatures]`. */
-  project(x: Value): Value;
+  readonly project: (x: Value) => Value;
 }
 
 /** Keys and values of one layer, each `[X, K, S, E]` with X = C · B rows. */
@@ -91,7 +91,7 @@ export interface ArchitectureModel {
   readonly linears: readonly LinearModule[];
   /** Weights that share another's tensor, by name. */
   readonly tied: ReadonlyMap<string, string>;
-  readonly defaultTargets?: DefaultTargets;
+  readonly defaultTargets: DefaultTargets;
   /** Name of the token embedding `[V, embeddingSize]`. */
   readonly embedding: string;
   /** The output embedding: its module path, and the soft cap of its logits (0: none). */
