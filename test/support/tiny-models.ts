@@ -59,8 +59,7 @@ export function randomWeights(config: ModelConfig, seed: number): Map<string, Te
 }
 
 /** The weights of the prepared base in doubles, for the float64 reference: parts joined along their rows. */
-export function referenceWeights(config: ModelConfig, seed = 3): [string, ReferenceTensor][] {
-  const weights = randomWeights(config, seed);
+export function referenceWeights(config: ModelConfig, weights: NamedTensors<"float32"> = randomWeights(config, 3)): [string, ReferenceTensor][] {
   return openTiny(config).tensors.map(({ name, shape, parts }) => [name, { dtype: "float32", shape, data: Float64Array.from(parts.flatMap((part) => [...must(weights.get(part.name), part.name).data])) }]);
 }
 
