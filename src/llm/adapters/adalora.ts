@@ -12,12 +12,14 @@ import type { NamedTensors, Tensor } from "../../core/base/tensor.ts";
 import * as g from "../../engine/graph/operations.ts";
 import type { Value } from "../../engine/graph/value.ts";
 import type { ArchitectureModel, LinearModule, Site } from "../architectures/architecture.ts";
-import { commonFields, type AdapterMethod, type AdapterTensors, type BoundAdapter } from "./adapter.ts";
+import { commonFields, type AdapterMethod, type AdapterTensors, type BoundAdapter, type MergeInput } from "./adapter.ts";
 import { weightChange, withBias } from "./linear-change.ts";
 import { PEFT_PREFIX } from "./peft-config.ts";
 import { allocateRanks, type TripletModule } from "./rank-allocation.ts";
+import { savedWeightFields, savedWeights } from "./saved-weights.ts";
+import { selectionFields, selectModules } from "./selected-modules.ts";
 import { constantStart, normalStart } from "./starts.ts";
-import { resolveTargets, targetsOr } from "./targets.ts";
+import { targetsOr } from "./targets.ts";
 
 const schema = z.strictObject({
   method: z.literal("adalora").describe("adapter method"),
@@ -33,8 +35,8 @@ const schema = z.strictObject({
   rank_pattern: z.record(z.string(), z.array(z.boolean())).optional().describe("which of the init_r ranks a module has, by the name of its lora_E, as a saved adapter says; left out: all"),
   lora_alpha: z.number().positive().default(8).describe("scaling numerator: the update is scaled by lora_alpha / init_r, whatever ranks remain"),
   lora_dropout: z.number().min(0).max(0.99).default(0).describe("dropout on the input of the A matrix"),
-  target_modules: z.union([z.string(), z.array(z.string()).min(1)]).optional()
-    .describe("module names, the word all-linear, or a regular expression that matches whole module paths; left out: the attention's query and value projections"),
+  ...selectionFields,
+  modules_to_save: savedWeightFields.modules_to_save,
   ...commonFields,
 });
 type AdaloraSettings = z.infer<typeof schema>;
@@ -65,7 +67,7 @@ const patternKey = (path: string): string => `${path}.lora_E`;
 function adaloraModules(settings: AdaloraSettings, model: ArchitectureModel): readonly AdaloraModule[] {
   const { init_r, rank_pattern = {} } = settings;
   checkSettings(settings);
-  const linears = resolveTargets(targetsOr(settings.target_modules, model, "lowRank"), model.linears);
+  const linears = selectModules(settings, model, "lowRank");
   for (const [key, kept] of Object.entries(rank_pattern)) {
     const where = `adapter.rank_pattern.${key}`;
     if (!linears.some(({ path }) => patternKey(path) === key)) throw new FedtuneError("config", { where, expected: `the lora_E of an adapted module (${patternKey(linears[0]?.path ?? "")}, …)`, got: "a name that is none" });
@@ -112,18 +114,34 @@ function bindAdalora(settings: AdaloraSettings, model: ArchitectureModel): Bound
   const byWeight = new Map(list.map((m) => [m.linear.weight, m]));
   const scaling = settings.lora_alpha / (settings.init_r + RANK_EPSILON);
   const penalty = orthogonalityPenalty(list, settings.orth_reg_weight);
+  const saved = savedWeights(model, { bias: "none", modules_to_save: settings.modules_to_save }, list.map((m) => m.linear));
+  const heads = list.filter((m) => m.linear.isHead);
   const { tinit, tfinal, deltaT, beta1, beta2, total_step } = settings;
+
+  /** base + sign · scaling · B diag(E) A, in float64. */
+  const shifted = (sign: 1 | -1) => ({ name, base, values }: MergeInput): Float64Array | undefined => {
+    const module = byWeight.get(name);
+    if (module === undefined || module.rank === 0) return undefined;
+    const e = values(module.e);
+    const b = Float64Array.from(values(module.b), (x, i) => x * (e[i % module.rank] ?? 0));
+    return weightChange(module.linear, { a: values(module.a), b, r: module.rank, scaling: sign * scaling }).map((x, i) => (base[i] ?? 0) + x);
+  };
+
   return {
-    parameters: list.flatMap(({ a, e, b, rank, inFeatures, outFeatures }) => [
-      { name: a, shape: [rank, inFeatures], start: normalStart([rank, inFeatures], VECTOR_DEVIATION) },
-      { name: e, shape: [rank, 1], start: constantStart([rank, 1], 0) },
-      { name: b, shape: [outFeatures, rank], start: normalStart([outFeatures, rank], VECTOR_DEVIATION) },
-    ]),
+    parameters: [
+      ...list.flatMap(({ a, e, b, rank, inFeatures, outFeatures }) => [
+        { name: a, shape: [rank, inFeatures], start: normalStart([rank, inFeatures], VECTOR_DEVIATION) },
+        { name: e, shape: [rank, 1], start: constantStart([rank, 1], 0) },
+        { name: b, shape: [outFeatures, rank], start: normalStart([outFeatures, rank], VECTOR_DEVIATION) },
+      ]),
+      ...saved.parameters,
+    ],
     frozen: [], virtualTokens: 0, prefixTokens: 0, dropout: settings.lora_dropout,
-    changesHead: list.some((m) => m.linear.isHead),
+    changesHead: heads.length > 0 || saved.changesHead,
     factorPairs: [],
-    baseCopies: list.filter((m) => m.linear.isHead).map(({ linear }) => ({ name: `${PEFT_PREFIX}${linear.path}.base_layer.weight`, shape: [linear.outFeatures, linear.inFeatures] })),
+    baseCopies: heads.map(({ linear }) => ({ name: `${PEFT_PREFIX}${linear.path}.base_layer.weight`, shape: [linear.outFeatures, linear.inFeatures] })),
     attach: (tensors) => ({
+      weight: saved.hook(tensors),
       linearOutput(site) {
         const module = modules.get(site.path);
         return module === undefined || module.rank === 0 ? undefined : g.add(withBias(site), adaloraDelta(site, module, tensors, scaling));
@@ -131,14 +149,8 @@ function bindAdalora(settings: AdaloraSettings, model: ArchitectureModel): Bound
     }),
     ...(penalty === undefined ? {} : { penalty }),
     control: allocateRanks(list, { targetBudget: settings.target_r * list.length, tinit, tfinal, deltaT, beta1, beta2, total_step }),
-    merge({ name, base, values }) {
-      const module = byWeight.get(name);
-      if (module === undefined || module.rank === 0) return undefined;
-      const e = values(module.e);
-      const scaled = Float64Array.from(values(module.b), (x, i) => x * (e[i % module.rank] ?? 0));
-      const change = weightChange(module.linear, { a: values(module.a), b: scaled, r: module.rank, scaling });
-      return change.map((x, i) => x + (base[i] ?? 0));
-    },
+    merge: (input) => shifted(1)(input) ?? saved.merge(input),
+    unmerge: saved.parameters.length > 0 ? { none: "modules that stand in place of the base's, which the merged model no longer holds" } : shifted(-1),
   };
 }
 
@@ -172,19 +184,24 @@ function dropEmptyRanks(settings: AdaloraSettings, tensors: NamedTensors<"float3
 /** What PEFT 0.21 writes for a plain AdaLoRA; a field that a file sets otherwise is one that fedtune does not have. */
 const PEFT_DEFAULTS = {
   alora_invocation_tokens: null, alpha_pattern: {}, arrow_config: null, bias: "none", corda_config: null, ensure_weight_tying: false, eva_config: null,
-  exclude_modules: null, fan_in_fan_out: false, init_lora_weights: true, kasa_config: null, layer_replication: null, layers_pattern: null,
-  layers_to_transform: null, loftq_config: {}, lora_bias: false, lora_ga_config: null, megatron_config: null, megatron_core: "megatron.core",
+  fan_in_fan_out: false, init_lora_weights: true, kasa_config: null, layer_replication: null,
+  loftq_config: {}, lora_bias: false, lora_ga_config: null, megatron_config: null, megatron_core: "megatron.core",
   monteclora_config: null, qalora_group_size: 16, r: 8, target_parameters: null, trainable_token_indices: null, use_bdlora: null,
   use_dora: false, use_qalora: false, use_rslora: false, velora_config: null,
 } as const;
 
 /** Fields that do not change what the adapter computes when it is applied; PEFT's AdaLoRA does not read r, alpha_pattern and use_rslora. */
-const WITHOUT_EFFECT = ["alpha_pattern", "init_lora_weights", "megatron_core", "qalora_group_size", "loftq_config", "eva_config", "corda_config", "lora_ga_config", "ensure_weight_tying", "layers_pattern", "fan_in_fan_out", "r", "use_rslora"];
+const WITHOUT_EFFECT = ["alpha_pattern", "init_lora_weights", "megatron_core", "qalora_group_size", "loftq_config", "eva_config", "corda_config", "lora_ga_config", "ensure_weight_tying", "modules_to_save", "fan_in_fan_out", "r", "use_rslora"];
 
+const { exclude_modules, layers_to_transform, layers_pattern } = selectionFields;
 const peftSchema = schema.omit({ method: true, init_from: true }).strip().extend({
+  exclude_modules: exclude_modules.nullable(),
+  layers_to_transform: layers_to_transform.nullable(),
+  layers_pattern: layers_pattern.nullable(),
   lora_dropout: z.number().min(0).max(1).default(0),
+  modules_to_save: z.array(z.string()).nullish(),
   rank_pattern: schema.shape.rank_pattern.nullable(),
-  target_modules: z.union([z.string(), z.array(z.string())]),
+  target_modules: z.union([z.string(), z.array(z.string()).min(1)]),
   total_step: schema.shape.total_step.nullable(),
 });
 
@@ -196,21 +213,22 @@ export const adalora: AdapterMethod<AdaloraSettings> = {
   bind: bindAdalora,
   peft: {
     type: "ADALORA",
-    write({ target_r, init_r, tinit, tfinal, deltaT, beta1, beta2, orth_reg_weight, lora_alpha, lora_dropout, ...settings }, model) {
-      const target_modules = targetsOr(settings.target_modules, model, "lowRank");
-      const transposed = resolveTargets(target_modules, model.linears).some((l) => l.layout === "in_out");
+    write(settings, model) {
+      const { target_r, init_r, tinit, tfinal, deltaT, beta1, beta2, orth_reg_weight, lora_alpha, lora_dropout, modules_to_save } = settings;
+      const fan_in_fan_out = selectModules(settings, model, "lowRank").some((l) => l.layout === "in_out");
       return {
-        ...PEFT_DEFAULTS, target_r, init_r, tinit, tfinal, deltaT, beta1, beta2, orth_reg_weight, lora_alpha, lora_dropout, target_modules, fan_in_fan_out: transposed,
-        rank_pattern: settings.rank_pattern ?? null, total_step: settings.total_step ?? ownSchedule({ tinit, tfinal }),
+        ...PEFT_DEFAULTS, target_r, init_r, tinit, tfinal, deltaT, beta1, beta2, orth_reg_weight, lora_alpha, lora_dropout, fan_in_fan_out,
+        target_modules: targetsOr(settings.target_modules, model, "lowRank"), exclude_modules: settings.exclude_modules ?? null,
+        layers_to_transform: settings.layers_to_transform ?? null, layers_pattern: settings.layers_pattern ?? null, modules_to_save: modules_to_save.length === 0 ? null : modules_to_save,
+        rank_pattern: settings.rank_pattern ?? null, total_step: settings.total_step ?? ownSchedule(settings),
       };
     },
     read(fields) {
-      const { rank_pattern, total_step, lora_dropout, ...others } = fields.parse(peftSchema);
+      const file = fields.parse(peftSchema);
       fields.refuseOthers(PEFT_DEFAULTS, WITHOUT_EFFECT);
-      return schema.parse({
-        method: "adalora", ...others, lora_dropout: Math.min(lora_dropout, 0.99), ...(rank_pattern == null ? {} : { rank_pattern }),
-        ...(total_step == null || total_step === ownSchedule(others) ? {} : { total_step }),
-      });
+      fields.refuseUnknown([...Object.keys(peftSchema.shape), ...Object.keys(PEFT_DEFAULTS)]);
+      const given = Object.entries(file).filter(([field, value]) => value != null && !(field === "total_step" && value === ownSchedule(file)));
+      return schema.parse({ method: "adalora", ...Object.fromEntries(given), lora_dropout: Math.min(file.lora_dropout, 0.99) });
     },
     convert: dropEmptyRanks,
   },
