@@ -48,7 +48,8 @@ function writeChanged({ modelFolder, out }: MergeFolders, model: ArchitectureMod
   };
   const known = new Set(model.tensors.flatMap(({ parts }) => parts.map(({ name }) => name)));
   const head = options.keepsTies ? undefined : untiedHead(checkpoint, model, changed);
-  const headName = `${model.head.path}.weight`;
+  const ownHead = `${model.head.path}.weight`;
+  const headName = model.checkpointNames?.get(ownHead) ?? ownHead;
   copyModelFolder({ checkpoint, out }, {
     tensor(name) {
       if (name === headName && head !== undefined) return head;
@@ -57,7 +58,7 @@ function writeChanged({ modelFolder, out }: MergeFolders, model: ArchitectureMod
       const original = checkpoint.read(name);
       return own === undefined ? original : changed(own, original, () => checkpoint.readFloat32(name).data);
     },
-    ...(head === undefined || checkpoint.has(headName) ? {} : { added: { name: headName, tensor: head, beside: checkpointName(checkpoint, model, must(model.tied.get(headName), headName)) } }),
+    ...(head === undefined || checkpoint.has(headName) ? {} : { added: { name: headName, tensor: head, beside: checkpointName(checkpoint, model, must(model.tied.get(ownHead), ownHead)) } }),
     ...(head === undefined ? {} : { config: { tie_word_embeddings: false } }),
   });
 }

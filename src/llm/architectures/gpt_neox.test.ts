@@ -6,6 +6,7 @@ import { logitsOfCache, lossesOfMerged, lossesOfPacks } from "../../../test/supp
 import { temporaryFolder } from "../../../test/support/tiny-training.ts";
 import { must } from "../../core/base/errors.ts";
 import type { Tensor } from "../../core/base/tensor.ts";
+import { readSafetensors } from "../../core/formats/safetensors.ts";
 
 const root = temporaryFolder();
 const CONFIG = { model_type: "gpt_neox", vocab_size: 61, hidden_size: 24, intermediate_size: 35, num_hidden_layers: 2, num_attention_heads: 3, max_position_embeddings: 64, rotary_pct: 0.25, rotary_emb_base: 500 };
@@ -71,6 +72,15 @@ describe("a GPT-NeoX", () => {
       for (const [name, { data }] of tensors) if (/attention\..*bias$/.test(name)) data.fill(0 as never);
     } });
     expect(relativeError(await lossesWith("without", { attention_bias: false }), (await lossesOfPacks(join(root, "neutral"), LORA, [9])).packed)).toBeLessThan(1e-6);
+  });
+
+  test("gets an output embedding of its own, by the file's name, where a change unties it", async () => {
+    const tied = join(root, "tied");
+    writeTinyModel(tied, { ...CONFIG, tie_word_embeddings: true });
+    const { adapted, base, merged } = await lossesOfMerged(tied, { ...LORA, target_modules: ["lm_head"] }, { out: join(root, "untied"), lengths: [5, 7] });
+    expect(relativeError(merged, adapted)).toBeLessThan(1e-5);
+    expect(relativeError(base, adapted)).toBeGreaterThan(1e-2);
+    expect([...readSafetensors(join(root, "untied", "model.safetensors")).tensors.keys()].filter((name) => !name.startsWith("gpt_neox."))).toEqual(["embed_out.weight"]);
   });
 
   test("has its sublayers side by side or one after the other", async () => {
