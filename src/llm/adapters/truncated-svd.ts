@@ -65,16 +65,25 @@ function orthonormalise(x: Float64Array, basis: readonly Float64Array[]): number
   return length;
 }
 
-/** M V = U B with orthonormal U and V, and B upper bidiagonal: `diagonal` and, above it, `above`. */
+/** A matrix by what it does to vectors; not wider than tall. */
+interface TallOperator {
+  readonly columns: number;
+  /** M v. */
+  apply(v: Float64Array): Float64Array;
+  /** Mᵀ u. */
+  applyTransposed(u: Float64Array): Float64Array;
+}
+
+/** M V = U B with orthonormal U and V, and B upper bidiagonal: `diagonal` and, above it, `above`. Exact once V has all columns. */
 class Bidiagonalisation {
-  readonly #matrix: DenseMatrix;
+  readonly #matrix: TallOperator;
   readonly left: Float64Array[] = [];
   readonly right: Float64Array[] = [];
   readonly diagonal: number[] = [];
   readonly above: number[] = [];
   #draws = 0;
 
-  constructor(matrix: DenseMatrix) {
+  constructor(matrix: TallOperator) {
     this.#matrix = matrix;
     this.#addRight(new Float64Array(matrix.columns));
   }
@@ -100,9 +109,9 @@ class Bidiagonalisation {
   /** One more column of B. */
   extend(): void {
     const at = this.left.length;
-    const u = times(this.#matrix, must(this.right[at], "right vector"));
+    const u = this.#matrix.apply(must(this.right[at], "right vector"));
     this.diagonal.push(this.#join(u, this.left));
-    if (this.right.length < this.#matrix.columns) this.above.push(this.#addRight(timesTransposed(this.#matrix, must(this.left[at], "left vector"))));
+    if (this.right.length < this.#matrix.columns) this.above.push(this.#addRight(this.#matrix.applyTransposed(must(this.left[at], "left vector"))));
     else this.above.push(0);
   }
 
@@ -132,16 +141,20 @@ function combine(basis: readonly Float64Array[], weights: Matrix, column: number
  * that makes the largest element of the left vector positive. A function of the matrix alone.
  */
 export function largestSingularTriplets(matrix: DenseMatrix, count: number): SingularTriplets {
-  const most = Math.min(matrix.rows, matrix.columns);
-  const basis = new Bidiagonalisation(matrix);
+  const { rows, columns } = matrix;
+  const [apply, applyTransposed] = [(v: Float64Array) => times(matrix, v), (u: Float64Array) => timesTransposed(matrix, u)];
+  const isTall = rows >= columns;
+  const most = isTall ? columns : rows;
+  const basis = new Bidiagonalisation(isTall ? { columns, apply, applyTransposed } : { columns: rows, apply: applyTransposed, applyTransposed: apply });
   let size = Math.min(most, 3 * count + 24);
   for (;;) {
     while (basis.left.length < size) basis.extend();
     const solved = basis.solve();
     const wanted = Array.from({ length: count }, (_, i) => i);
     if (size === most || wanted.every((i) => solved.residual(i) <= TOLERANCE * (solved.values[0] ?? 0))) {
-      const left = wanted.map((i) => combine(basis.left, solved.left, i));
-      const right = wanted.map((i) => combine(basis.right, solved.right, i));
+      const outer = wanted.map((i) => combine(basis.left, solved.left, i));
+      const inner = wanted.map((i) => combine(basis.right, solved.right, i));
+      const [left, right] = isTall ? [outer, inner] : [inner, outer];
       left.forEach((u, i) => {
         const largest = u.reduce((best, x) => (Math.abs(x) > Math.abs(best) ? x : best), 0);
         if (largest >= 0) return;

@@ -42,10 +42,9 @@ export async function exportAdapter(options: ExportOptions): Promise<{ readonly 
   const model = await openArchitecture(modelFolder);
   const adapter = bindAdapter(settings, model);
   const tensors = readAdapterTensors(source, adapter);
-  if (options.format === "peft") writeAdapterFolder(options.out, { ...tensors, settings, model, baseModel });
-  else {
-    const drawn = initialTensors(adapter.frozen.filter(({ name }) => !tensors.frozen.has(name)), 0, startContext(modelFolder, model));
-    exportMerged({ modelFolder, out: options.out }, model, adapter, new Map([...tensors.parameters, ...tensors.frozen, ...drawn]));
-  }
+  const drawn = initialTensors(adapter.frozen.filter(({ name }) => !tensors.frozen.has(name)), 0, startContext(modelFolder, model));
+  const frozen = new Map([...tensors.frozen, ...drawn]);
+  if (options.format === "peft") writeAdapterFolder(options.out, { ...tensors, frozen, settings, model, baseModel });
+  else exportMerged({ modelFolder, out: options.out }, model, adapter, new Map([...tensors.parameters, ...frozen]));
   return { folder: options.out, files: readdirSync(options.out).sort() };
 }
