@@ -2,7 +2,7 @@
 
 Usage: python tools/golden/make_cases.py OUT [../shared/goldens/make.py]   (pip install torch transformers peft safetensors)
 Then:  npm run golden -- OUT/cases --models OUT/models --record assets/checked.json
-`full` and `bitfit` are plain PyTorch: all parameters train, or all biases; their adapter folders are written in fedtune's own layout.
+`full`, `bitfit` and `bottleneck` are plain PyTorch: all parameters train, or all biases, or layers behind hooks; their adapter folders are written in fedtune's own layout.
 A pair that PEFT itself refuses is named and left out.
 """
 import copy, importlib.util, json, os, sys
@@ -35,7 +35,7 @@ def methods(arch):
     return {
         "lora": LoraConfig(**common, r=3, lora_alpha=7, target_modules=some, fan_in_fan_out=gpt2),
         "lora-all": LoraConfig(**common, r=2, lora_alpha=4, target_modules="all-linear", fan_in_fan_out=gpt2),
-        "lora-bias": LoraConfig(**common, r=3, lora_alpha=7, target_modules=some, fan_in_fan_out=gpt2, bias="all"),
+        "lora-bias": LoraConfig(**common, r=3, lora_alpha=7, target_modules=some, fan_in_fan_out=gpt2, bias="lora_only" if arch == "opt" else "all"),
         "dora": LoraConfig(**common, r=3, lora_alpha=7, target_modules=some, use_dora=True, fan_in_fan_out=gpt2),
         "vera": VeraConfig(**common, r=5, target_modules=some, fan_in_fan_out=gpt2),
         "adalora": AdaLoraConfig(**common, init_r=4, target_r=2, lora_alpha=6, total_step=100, orth_reg_weight=1e-12, target_modules=some, fan_in_fan_out=gpt2),
@@ -85,7 +85,7 @@ def peft_case(arch, name, config, model, i):
             with pm.disable_adapter(): extra["base_loss"] = make.loss_of(make.no_dropout(pm)(**data), data).item()
             if name != "adalora": extra["merged_loss"] = make.loss_of(make.no_dropout(copy.deepcopy(pm).merge_and_unload())(**data), data).item()
     if name == "lora-bias": extra.pop("base_loss")  # PEFT leaves trained biases in place when it switches an adapter off
-    make.write_case(path, pm, data, extra)
+    make.write_case(path, pm, data, extra, sgd=name == "lora-bias")  # as for full
 
 def plain_case(arch, method, model, i):
     m = copy.deepcopy(model)
@@ -106,12 +106,40 @@ def plain_case(arch, method, model, i):
     path = os.path.join(OUT, "cases", f"{arch}.{method}")
     adapter = os.path.join(path, "adapter"); os.makedirs(adapter, exist_ok=True)
     save_file({n: make.f32(p) for n, p in trained.items()}, os.path.join(adapter, "adapter_model.safetensors"), metadata={"format": "pt"})
-    with open(os.path.join(adapter, "adapter_config.json"), "w") as f: json.dump({"peft_type": f"FEDTUNE_{method.upper()}", "base_model_name_or_path": arch}, f)
-    # Softmax does not see a bias of the keys: its gradient is rounding alone, which AdamW would blow up to full steps.
-    make.write_case(path, m, data, extra, sgd=any(n.endswith("bias") for n in trained))
-    g = os.path.join(path, "gradients.safetensors"); gradients = load_file(g)
-    largest = max(float(t.norm()) for t in gradients.values())
-    save_file({n: t for n, t in gradients.items() if float(t.norm()) > 1e-6 * largest}, g)
+    with open(os.path.join(adapter, "adapter_config.json"), "w") as f:
+        json.dump({"peft_type": f"FEDTUNE_{method.upper()}", "base_model_name_or_path": arch, "settings": settings}, f)
+    # SGD: AdamW would turn what is 0 but for rounding (some of a fused key bias) into whole steps.
+    make.write_case(path, m, make.batch(97, 40 + i), dict(model=arch, method=method), sgd=True)
+
+# The modules whose outputs join the residual stream: of the attention, of the feed-forward.
+JOINING = {"gemma2": ("post_attention_layernorm", "post_feedforward_layernorm"), "gemma3_text": ("post_attention_layernorm", "post_feedforward_layernorm"),
+           "gpt2": ("attn.c_proj", "mlp.c_proj"), "opt": ("self_attn.out_proj", "fc2"), "bloom": ("self_attention.dense", "mlp.dense_4h_to_h"),
+           "gpt_neox": ("attention.dense", "mlp.dense_4h_to_h")}
+
+class Bottleneck(torch.nn.Module):
+    """Houlsby et al. 2019: h + W_up gelu(W_down h + b_down) + b_up."""
+    def __init__(self, width, size):
+        super().__init__()
+        self.down, self.up = torch.nn.Linear(width, size), torch.nn.Linear(size, width)
+    def forward(self, h): return h + self.up(torch.nn.functional.gelu(self.down(h)))
+
+def bottleneck_case(arch, placement, model, i):
+    m = copy.deepcopy(model).requires_grad_(False)
+    kinds = ["attention", "feed_forward"] if placement == "houlsby" else ["feed_forward"]
+    blocks = next(x for x in m.modules() if isinstance(x, torch.nn.ModuleList) and len(x) == m.config.num_hidden_layers)
+    m.add_module("layers", torch.nn.ModuleList(torch.nn.ModuleDict({k: Bottleneck(m.config.hidden_size, 5) for k in kinds}) for _ in blocks).to(torch.float64))
+    data = make.batch(97, 40 + i)
+    with torch.no_grad(): base_loss = make.loss_of(make.no_dropout(m)(**data), data).item()
+    for block, adapters in zip(blocks, m.layers):
+        names = dict(zip(["attention", "feed_forward"], JOINING.get(arch, ("self_attn.o_proj", "mlp.down_proj"))))
+        for kind, adapter in adapters.items(): block.get_submodule(names[kind]).register_forward_hook(lambda _m, _x, y, a=adapter: a(y))
+    make.randomise(m, 1500 + i, 0.3)
+    path = os.path.join(OUT, "cases", f"{arch}.bottleneck-{placement}")
+    adapter = os.path.join(path, "adapter"); os.makedirs(adapter, exist_ok=True)
+    save_file({n: make.f32(p) for n, p in m.named_parameters() if p.requires_grad}, os.path.join(adapter, "adapter_model.safetensors"), metadata={"format": "pt"})
+    settings = dict(placement=placement, size=5, activation="gelu")
+    with open(os.path.join(adapter, "adapter_config.json"), "w") as f: json.dump({"peft_type": "FEDTUNE_BOTTLENECK", "base_model_name_or_path": arch, "settings": settings}, f)
+    make.write_case(path, m, data, dict(model=arch, method="bottleneck", base_loss=base_loss))
 
 for i, arch in enumerate(make.ARCH):
     cfg, model = base_model(arch, i)
@@ -122,3 +150,4 @@ for i, arch in enumerate(make.ARCH):
         except Exception as e: print("LEFT OUT", arch, name, type(e).__name__, str(e).replace("\n", " ")[:200])
     for method in ["full", "bitfit"]:
         if not ONLY or method in ONLY: plain_case(arch, method, model, 20 * i + 15)
+    if not ONLY or "bottleneck" in ONLY: bottleneck_case(arch, "houlsby" if i % 2 == 0 else "pfeiffer", model, 20 * i + 16)
