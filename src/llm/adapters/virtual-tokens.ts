@@ -14,7 +14,7 @@ export const virtualTokenFields = {
 
 /** Fields of the methods that train an encoder. */
 export const encoderFields = {
-  encoder_hidden_size: z.int().positive().optional().describe("width of the encoder's hidden layers; default: that of what it gives for one layer's keys, or one token"),
+  encoder_hidden_size: z.int().positive().optional().describe("width of the encoder's hidden layers; default: as wide as what it gives, a token's embedding or one layer's keys"),
   encoder: z.enum(["shared", "local"]).default("shared").describe("shared: clients exchange the encoder; local: each starts one anew and only what inference needs travels"),
 };
 
