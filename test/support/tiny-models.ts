@@ -42,8 +42,8 @@ export function openTiny(config: ModelConfig): ArchitectureModel {
 }
 
 /**
- * The tensors of a checkpoint for a config. Standard deviations: 1 / √in for linear modules, 0.5 for tables, 0.2 for biases;
- * weights of norms are 1 ± 0.3.
+ * The tensors of a checkpoint for a config. Standard deviations: 1 / √in for linear modules, 0.5 for tables (as the model
+ * sees them), 0.2 for biases; weights of norms are 1 ± 0.3.
  */
 export function randomWeights(config: ModelConfig, seed: number): Map<string, Tensor<"float32">> {
   const model = openTiny(config);
@@ -52,7 +52,7 @@ export function randomWeights(config: ModelConfig, seed: number): Map<string, Te
   return new Map(declared.map(({ name, shape }) => {
     const draws = normals(randomKey(seed, name), [], elementCount(shape));
     const linear = linears.get(name);
-    const deviation = linear === undefined ? 0.5 : 1 / Math.sqrt(linear.inFeatures);
+    const deviation = linear === undefined ? 0.5 / (name === model.embedding ? (model.embeddingScale ?? 1) : 1) : 1 / Math.sqrt(linear.inFeatures);
     const value = (x: number): number => (shape.length > 1 ? deviation * x : name.endsWith(".bias") ? 0.2 * x : 1 + 0.3 * Math.tanh(x));
     return [name, tensor("float32", shape, Float32Array.from(draws, value))];
   }));
