@@ -6,6 +6,7 @@ import { adapterSchema } from "../../src/llm/adapters/settings.ts";
 import { openArchitecture } from "../../src/llm/architectures/all.ts";
 import { packExamples } from "../../src/llm/data/pack.ts";
 import { stackClients } from "../../src/llm/data/stack.ts";
+import { IGNORED_LABEL } from "../../src/llm/data/types.ts";
 import { batchFeeds } from "../../src/llm/training/batch-feeds.ts";
 import { startCache } from "../../src/llm/training/generation.ts";
 import { HIDDEN_POSITION } from "../../src/llm/training/graphs.ts";
@@ -38,6 +39,21 @@ export async function lossesOfPacks(folder: string, settings: Settings, lengths:
   const apart: number[] = [];
   for (const i of lengths.keys()) apart.push(...(await lossesOf(tiny, [i], { adapted: true })));
   return { packed: await lossesOf(tiny, [...lengths.keys()], { adapted: true }), apart: apart.sort((a, b) => a - b) };
+}
+
+/** Losses of one example of this length under a random adapter: by the graph of training, and from the logits of the graph of generation. */
+export async function lossesOfLogits(folder: string, settings: Settings, length: number): Promise<{ readonly trained: readonly number[]; readonly generated: readonly number[] }> {
+  const tiny = await openAdaptedTo(folder, settings, [length]);
+  using pool = tiny.sessions;
+  const { adapter, data, model, opened } = tiny;
+  const adapted = { adapter, feeds: await opened.feeds(randomAdapter(adapter.parameters)), prefix: () => pool.prefix() };
+  const logits = await fullLogits({ session: await pool.generate(true), model, adapted }, [...data.ids]);
+  const generated = Array.from(data.labels).flatMap((label, i) => {
+    if (i === 0 || label === IGNORED_LABEL) return [];
+    const row = logits.subarray((i - 1) * model.vocabSize, i * model.vocabSize);
+    return [Math.log(row.reduce((sum, x) => sum + Math.exp(x), 0)) - (row[label] ?? 0)];
+  });
+  return { trained: await lossesOf(tiny, [0], { adapted: true }), generated: generated.sort((a, b) => a - b) };
 }
 
 /** Losses of a random adapter on its base, of the base alone, and of both merged in `out`. */

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { relativeError } from "../../../test/support/numbers.ts";
 import { openTiny, writeTinyModel } from "../../../test/support/tiny-models.ts";
-import { leaveOut, logitsOfCache, lossesOfPacks } from "../../../test/support/tiny-passes.ts";
+import { leaveOut, logitsOfCache, lossesOfLogits, lossesOfPacks } from "../../../test/support/tiny-passes.ts";
 import { temporaryFolder } from "../../../test/support/tiny-training.ts";
 import { alibiSlopes } from "./bloom.ts";
 
@@ -52,11 +52,25 @@ describe("a BLOOM", () => {
     expect(relativeError(cached, full)).toBeLessThan(1e-5);
   });
 
-  test("adds sublayers to the normed input where the config says so", async () => {
-    const normed = join(root, "normed");
-    writeTinyModel(normed, { ...CONFIG, apply_residual_connection_post_layernorm: true });
-    const [plain, other] = [await lossesOfPacks(folder, LORA, [9]), await lossesOfPacks(normed, LORA, [9])];
-    expect(relativeError(other.packed, plain.packed)).toBeGreaterThan(1e-2);
+  test("counts distances from a prefix alike in training and in generation", async () => {
+    const { trained, generated } = await lossesOfLogits(folder, { method: "prefix", num_virtual_tokens: 3 }, 9);
+    expect(relativeError(trained, generated)).toBeLessThan(1e-5);
+  });
+
+  test.each([["input_layernorm", "self_attention.dense"], ["post_attention_layernorm", "mlp.dense_4h_to_h"]])("adds what comes behind %s to the normed input only where the config says so", async (norm, last) => {
+    const lossesWith = async (apply_residual_connection_post_layernorm: boolean, shift: number): Promise<readonly number[]> => {
+      const changed = join(root, `${norm}-${apply_residual_connection_post_layernorm}-${shift}`);
+      writeTinyModel(changed, { ...CONFIG, apply_residual_connection_post_layernorm }, { edit: (tensors) => {
+        for (const [name, { data }] of tensors) {
+          // A sublayer that adds 0: its norm is seen in the sum alone.
+          if (name.includes(last)) data.fill(0 as never);
+          if (name.endsWith(`${norm}.bias`)) for (const [i, x] of data.entries()) data[i] = Number(x) + shift * (i % 3);
+        }
+      } });
+      return (await lossesOfPacks(changed, LORA, [9])).packed;
+    };
+    expect(await lossesWith(false, 1)).toEqual(await lossesWith(false, 0));
+    expect(relativeError(await lossesWith(true, 1), await lossesWith(true, 0))).toBeGreaterThan(1e-2);
   });
 
   test("opens where the checkpoint leaves out the prefix", async () => {

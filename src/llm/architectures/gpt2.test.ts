@@ -56,6 +56,17 @@ describe("a GPT-2", () => {
     expect(relativeError(cached, full)).toBeLessThan(1e-5);
   });
 
+  test("reads row p of its table for position p", async () => {
+    const lossesWith = async (row: number, value: number): Promise<readonly number[]> => {
+      writeTinyModel(join(root, `row-${row}`), CONFIG, { edit: (tensors) => { must(tensors.get("transformer.wpe.weight"), "positions").data.fill(value as never, row * 20, (row + 1) * 20); } });
+      return (await lossesOfPacks(join(root, `row-${row}`), { ...LORA, target_modules: ["c_proj"] }, [16, 9])).packed;
+    };
+    const losses = await lossesWith(15, 0);
+    const others = async (row: number): Promise<number> => (await lossesWith(row, 3)).filter((x) => !losses.includes(x)).length;
+    // Of 16 tokens, position 14 is the last whose loss is known.
+    expect([await others(0), await others(14), await others(15)]).toEqual([losses.length, 1, 0]);
+  });
+
   test("scales its scores as the config says: like queries that are larger or smaller", async () => {
     /** Multiplies the queries of each layer, the first 20 of 60 columns. */
     const scaleQueries = (factors: readonly number[]) => (tensors: Map<string, Tensor>): void => {
