@@ -5,8 +5,7 @@ import { tensor } from "../../core/base/tensor.ts";
 import type { NamedTensors, Tensor } from "../../core/base/tensor.ts";
 import { openCheckpoint, type Checkpoint } from "../../core/formats/checkpoint.ts";
 import { float32ToBfloat16, float32ToFloat16 } from "../../core/formats/half.ts";
-import type { ArchitectureModel } from "../architectures/architecture.ts";
-import { checkpointName, modelNames } from "../architectures/prepared-base.ts";
+import { checkpointName, modelNames, type ArchitectureModel } from "../architectures/architecture.ts";
 import type { BoundAdapter, MergeRule } from "./adapter.ts";
 import { copyModelFolder } from "./model-folder.ts";
 

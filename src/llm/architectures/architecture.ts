@@ -1,4 +1,5 @@
 /** What an architecture tells the rest: its modules and its forward pass; and where an adapter may change that pass. */
+import type { Checkpoint } from "../../core/formats/checkpoint.ts";
 import type { Value } from "../../engine/graph/value.ts";
 import type { ForwardPass } from "./forward-pass.ts";
 
@@ -108,4 +109,18 @@ export interface ArchitectureModel {
 export interface Architecture {
   /** Reads config.json. Throws FedtuneError("model") that names a field it cannot honour. */
   open(config: Readonly<Record<string, unknown>>, where: string): ArchitectureModel;
+}
+
+/** What decides how a checkpoint may name its tensors. */
+export type CheckpointNaming = Pick<ArchitectureModel, "checkpointPrefix" | "checkpointNames">;
+
+/** The name that a tensor has in a checkpoint: some leave out the prefix of the whole model, or use another name. */
+export function checkpointName(checkpoint: Pick<Checkpoint, "has">, { checkpointPrefix, checkpointNames }: CheckpointNaming, name: string): string {
+  const short = name.startsWith(checkpointPrefix) ? name.slice(checkpointPrefix.length) : name;
+  return [name, checkpointNames?.get(name) ?? name, short].find((n) => checkpoint.has(n)) ?? name;
+}
+
+/** The names in the model that a checkpoint may mean by a name. */
+export function modelNames({ checkpointPrefix, checkpointNames }: CheckpointNaming, name: string): readonly string[] {
+  return [name, checkpointPrefix + name, ...[...(checkpointNames ?? [])].flatMap(([own, other]) => (other === name ? [own] : []))];
 }

@@ -15,7 +15,7 @@ import { readSafetensorsHeader } from "../../core/formats/safetensors.ts";
 import { createSafetensorsWriter } from "../../core/formats/safetensors-writer.ts";
 import { cachedFile } from "../../core/store/cache.ts";
 import type { WeightFiles } from "../../engine/graph/weights.ts";
-import type { ArchitectureModel, BaseTensor } from "./architecture.ts";
+import { checkpointName, type ArchitectureModel, type BaseTensor, type CheckpointNaming } from "./architecture.ts";
 
 /** Mapped files start their data on a page. */
 const PAGE_BYTES = 4096;
@@ -40,20 +40,6 @@ export async function hashCheckpoint(checkpoint: Checkpoint): Promise<string> {
     hashes.push(hash.digest("hex"));
   }
   return sha256(hashes.join(" "));
-}
-
-/** What decides how a checkpoint may name its tensors. */
-type CheckpointNaming = Pick<ArchitectureModel, "checkpointPrefix" | "checkpointNames">;
-
-/** The name that a tensor has in a checkpoint: some leave out the prefix of the whole model, or use another name. */
-export function checkpointName(checkpoint: Checkpoint, { checkpointPrefix, checkpointNames }: CheckpointNaming, name: string): string {
-  const short = name.startsWith(checkpointPrefix) ? name.slice(checkpointPrefix.length) : name;
-  return [name, checkpointNames?.get(name) ?? name, short].find((n) => checkpoint.has(n)) ?? name;
-}
-
-/** The names in the model that a checkpoint may mean by a name. */
-export function modelNames({ checkpointPrefix, checkpointNames }: CheckpointNaming, name: string): readonly string[] {
-  return [name, checkpointPrefix + name, ...[...(checkpointNames ?? [])].flatMap(([own, other]) => (other === name ? [own] : []))];
 }
 
 /** Throws FedtuneError("model") where a tensor is missing or its shape contradicts config.json. */
