@@ -121,10 +121,14 @@ describe("importing tensors", () => {
 describe("reading adapter_config.json", () => {
   test.each([
     ["use_qalora", true, "use_qalora: expected false, got true"],
-    ["bias", "lora_only", 'bias: expected "none", got "lora_only"'],
-    ["modules_to_save", ["lm_head"], 'modules_to_save: expected null, got ["lm_head"]'],
-    ["layers_to_transform", [1], "layers_to_transform: expected null, got [1]"],
-    ["exclude_modules", "q_proj", 'exclude_modules: expected null, got "q_proj"'],
+    ["bias", "some", "bias: expected"],
+    ["modules_to_save", "lm_head", "modules_to_save: expected"],
+    ["layers_to_transform", [-1], "layers_to_transform.0: expected"],
+    ["exclude_modules", 3, "exclude_modules: expected"],
+    ["init_lora_weights", "pissa_niter_4", 'init_lora_weights: expected true, gaussian, pissa, olora, got "pissa_niter_4"'],
+    ["init_lora_weights", "loftq", "init_lora_weights: expected true, gaussian"],
+    ["trainable_token_indices", [5], "trainable_token_indices: expected null, got [5]"],
+    ["a_field_of_tomorrow", 7, "a_field_of_tomorrow: expected fields that fedtune knows, got 7"],
     ["lora_bias", true, "lora_bias: expected false, got true"],
     ["peft_type", "LOHA", "peft_type: expected a method that fedtune has ("],
     ["r", 0, "r: expected"],
@@ -139,7 +143,7 @@ describe("reading adapter_config.json", () => {
   });
 
   test("takes what changes nothing: other defaults of other versions, empty collections, fields left out", () => {
-    changeConfig({ peft_version: "0.9.0", inference_mode: false, fan_in_fan_out: true, init_lora_weights: "gaussian", modules_to_save: [], layers_pattern: "layers", auto_mapping: { x: 1 } });
+    changeConfig({ peft_version: "0.9.0", inference_mode: false, fan_in_fan_out: true, init_lora_weights: "eva", a_field_of_tomorrow: false, modules_to_save: [], layers_pattern: "layers", auto_mapping: { x: 1 } });
     expect(readAdapterSettings(folder)).toEqual(settings);
     writeFileSync(join(folder, "adapter_config.json"), JSON.stringify({ peft_type: "LORA", r: 4, lora_alpha: 8, target_modules: ["q_proj"] }));
     expect(readAdapterSettings(folder)).toEqual(adapterSchema.parse({ r: 4, lora_alpha: 8, target_modules: ["q_proj"] }));

@@ -78,7 +78,7 @@ export function readPeftLora(fields: PeftFields, method: { readonly use_dora: bo
     r: file.r, lora_alpha: file.lora_alpha, lora_dropout: Math.min(file.lora_dropout, 0.99), target_modules: file.target_modules, use_rslora: file.use_rslora,
     rank_pattern: file.rank_pattern ?? {}, alpha_pattern: file.alpha_pattern ?? {}, bias: file.bias, modules_to_save: file.modules_to_save ?? [], init_lora_weights,
     ...(given(file.exclude_modules) ? { exclude_modules: file.exclude_modules } : {}),
-    ...(given(file.layers_to_transform) ? { layers_to_transform: file.layers_to_transform } : {}),
-    ...(given(file.layers_pattern) ? { layers_pattern: file.layers_pattern } : {}),
+    // A pattern alone chooses nothing.
+    ...(given(file.layers_to_transform) ? { layers_to_transform: file.layers_to_transform, ...(given(file.layers_pattern) ? { layers_pattern: file.layers_pattern } : {}) } : {}),
   };
 }
