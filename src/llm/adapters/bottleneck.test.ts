@@ -41,7 +41,7 @@ function applied(settings: Readonly<Record<string, unknown>>, layer: number, kin
   }));
   const none = (): never => { throw new Error("expected parameters alone"); };
   const hooks = adapter.attach({ parameter: (name) => must(parameters.get(name), name), frozen: none, dropout: none });
-  builder.output("out", must(hooks.sublayer, "hook")(layer, kind, h));
+  builder.output("out", must(hooks.sublayer?.(layer, kind, h), "hook"));
   return { out: must(evaluateReference(builder.finish(), feeds).get("out"), "out").data, clients };
 }
 

@@ -50,7 +50,7 @@ describe("the vectors of (IA)³", () => {
 
   test("start at 1, or at normal draws", () => {
     const start = (settings: Readonly<Record<string, unknown>>) => [...initialTensors(bind(LLAMA, settings).parameters, 4, NO_SOURCES).values()].flatMap((t) => [...t.data]);
-    expect(start({})).toEqual(new Array(2 * (8 + 8 + 35)).fill(1));
+    expect(start({})).toEqual(Array.from({ length: 2 * (8 + 8 + 35) }, () => 1));
     expect(new Set(start({ init_ia3_weights: false })).size).toBe(102);
   });
 });

@@ -1,11 +1,31 @@
 import { describe, expect, test } from "vitest";
 import { TINY_CONFIG } from "../../../test/support/tiny-llama.ts";
+import { openTiny, TINY_CONFIGS } from "../../../test/support/tiny-models.ts";
 import { llama } from "../architectures/llama.ts";
-import { patternValue, resolveTargets } from "./targets.ts";
+import { patternValue, resolveTargets, targetsOr } from "./targets.ts";
 
 const { linears } = llama.open(TINY_CONFIG, "test");
 const paths = (target: string | readonly string[]): string[] => resolveTargets(target, linears).map(({ path }) => path);
 const EVERY = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"];
+
+describe("target_modules left out", () => {
+  // PEFT 0.21: TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING; phi3 and smollm3, which it lacks, like their kin.
+  test.each([["gpt2", ["c_attn"]], ["bloom", ["query_key_value"]], ["gpt_neox", ["query_key_value"]], ["phi3", ["qkv_proj"]]] as const)("are the attention's one projection where %s joins it", (name, expected) => {
+    expect(targetsOr(undefined, openTiny(TINY_CONFIGS[name]), "lowRank")).toEqual(expected);
+  });
+
+  test.each(["gemma", "gemma2", "gemma3_text", "llama", "mistral", "opt", "qwen2", "qwen3", "smollm3"] as const)("are the query and value projections of %s", (name) => {
+    expect(targetsOr(undefined, openTiny(TINY_CONFIGS[name]), "lowRank")).toEqual(["q_proj", "v_proj"]);
+  });
+
+  test("give way to what is named, and name modules that every architecture has", () => {
+    for (const config of Object.values(TINY_CONFIGS)) {
+      const model = openTiny(config);
+      expect(targetsOr("all-linear", model, "lowRank")).toBe("all-linear");
+      for (const kind of ["lowRank", "rescaled", "feedForward"] as const) expect(resolveTargets(targetsOr(undefined, model, kind), model.linears)).toHaveLength(2 * model.defaultTargets[kind].length);
+    }
+  });
+});
 
 describe("target_modules", () => {
   test("names mean every module whose path ends in them, in the model's order", () => {
