@@ -58,9 +58,14 @@ export function randomWeights(config: ModelConfig, seed: number): Map<string, Te
   }));
 }
 
-/** The weights of the prepared base in doubles, for the float64 reference: parts joined along their rows. */
+/** The weights of the prepared base in doubles, for the float64 reference: parts by themselves and joined along their rows. */
 export function referenceWeights(config: ModelConfig, weights: NamedTensors<"float32"> = randomWeights(config, 3)): [string, ReferenceTensor][] {
-  return openTiny(config).tensors.map(({ name, shape, parts }) => [name, { dtype: "float32", shape, data: Float64Array.from(parts.flatMap((part) => [...must(weights.get(part.name), part.name).data])) }]);
+  const values = (name: string): number[] => [...must(weights.get(name), name).data];
+  const reference = (name: string, shape: readonly number[], data: number[]): [string, ReferenceTensor] => [name, { dtype: "float32", shape, data: Float64Array.from(data) }];
+  return openTiny(config).tensors.flatMap(({ name, shape, parts }) => [
+    ...parts.map((part) => reference(part.name, shape.with(0, part.rows), values(part.name))),
+    reference(name, shape, parts.flatMap((part) => values(part.name))),
+  ]);
 }
 
 export interface TinyModelOptions {

@@ -123,6 +123,17 @@ describe("linear modules", () => {
     expect(changed.products - base.products).toBe(2);
   });
 
+  test("that are joined with others are read where they lie, not cut out of the joined weight", () => {
+    const builder = new GraphBuilder();
+    const [ids, positions] = ["ids", "positions"].map((name) => builder.input(name, "int32", [1, 1, 4]));
+    const places = g.reshape(must(positions, "positions"), [1, 4]);
+    const model = openTiny(llama);
+    const pass = new ForwardPass(builder, model, { ids: must(ids, "ids"), positions: must(positions, "positions"), sight: packSight(places, places) }, {});
+    const before = builder.nodes.length;
+    expect(pass.weight(`${V}.weight`).shape).toEqual([model.keyValueHeads * model.headWidth, model.hiddenSize]);
+    expect(builder.nodes.length).toBe(before);
+  });
+
   test("that share an input stay one product where only outputs are changed", () => {
     const changed = run({ config: llama, packs, hooks: () => ({ linearOutput: ({ path, product }) => (path === V ? g.mul(product, -2) : undefined) }) });
     expect(relativeError(only(changed), only(run({ config: llama, packs, weights: edited(llama, (name, t) => (name === `${V}.weight` ? scaled(t, -2) : undefined)) })))).toBeLessThan(1e-12);

@@ -58,7 +58,7 @@ export class ForwardPass {
   readonly cache: LayerCache[] = [];
   readonly #hooks: AdapterHooks;
   readonly #model: PassModel;
-  readonly #parts = new Map<string, { readonly tensor: BaseTensor; readonly index: number }>();
+  readonly #parts = new Map<string, { readonly tensor: BaseTensor; readonly rows: number }>();
   readonly #linears: ReadonlyMap<string, LinearModule>;
 
   constructor(builder: GraphBuilder, model: PassModel, inputs: ForwardInputs, hooks: AdapterHooks) {
@@ -68,7 +68,7 @@ export class ForwardPass {
     this.#hooks = hooks;
     const [clients = 1, rows = 1, tokens = 1] = inputs.ids.shape;
     this.dims = { clients, rows, tokens, flat: multiplyDims(rows, tokens), batch: multiplyDims(clients, rows) };
-    for (const t of model.tensors) t.parts.forEach(({ name }, index) => this.#parts.set(name, { tensor: t, index }));
+    for (const t of model.tensors) for (const { name, rows } of t.parts) this.#parts.set(name, { tensor: t, rows });
     this.#linears = new Map(model.linears.map((l) => [l.path, l]));
   }
 
@@ -77,13 +77,14 @@ export class ForwardPass {
     return this.#hooks.weight?.(name) ?? this.#frozen(name);
   }
 
+  /** By its own name also where it is joined with others: cut out of them, it would be copied. */
   #frozen(name: string): Value {
-    const { tensor: t, index } = must(this.#parts.get(this.#model.tied.get(name) ?? name), `weight ${name}`);
-    const joined = this.builder.weight(t.name, "float32", t.shape);
-    return must(g.split(joined, 0, t.parts.map((p) => p.rows))[index], name);
+    const own = this.#model.tied.get(name) ?? name;
+    const { tensor: t, rows } = must(this.#parts.get(own), `weight ${name}`);
+    return this.builder.weight(own, "float32", t.shape.with(0, rows));
   }
 
-  /** Whether a weight has a client axis: the adapter put it there. */
+  /** A weight of one axis as it broadcasts over `[C, N, width]`: `[width]`, or `[C, 1, width]` where the adapter put it there. */
   #vector(name: string): Value {
     const w = this.weight(name);
     return w.shape.length === 1 ? w : g.reshape(w, [this.dims.clients, 1, w.shape[1] ?? 1]);

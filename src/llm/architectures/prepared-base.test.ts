@@ -65,6 +65,13 @@ describe("the prepared base", () => {
       const expected = parts.flatMap((part) => [...float16ToFloat32(must(tensors.get(part.name), part.name).data as Uint16Array)]);
       expect(must(written.get(name), name)).toEqual(tensor("float32", shape, Float32Array.from(expected)));
       expect(base.weights.locate(name).length).toBe(4 * expected.length);
+      // Each part lies by its own name within what it is joined to.
+      let offset = base.weights.locate(name).offset;
+      for (const part of parts) {
+        const length = 4 * must(tensors.get(part.name), part.name).data.length;
+        expect(base.weights.locate(part.name)).toEqual({ file, offset, length });
+        offset += length;
+      }
     }
     expect(Math.min(...model.tensors.map(({ name }) => base.weights.locate(name).offset)) % 4096).toBe(0);
     expect(base.parameters).toBe([...tensors.values()].reduce((n, t) => n + t.data.length, 0));

@@ -92,16 +92,24 @@ export async function prepareBase(folder: string, model: ArchitectureModel): Pro
     for (const t of tensors) writer.write(t.name, tensor("float32", t.shape, readJoined(checkpoint, model, t)));
     writer.finish();
   });
-  return { weights: mapSafetensors(path), checkpointHash, parameters: model.tensors.reduce((n, t) => n + elementCount(t.shape), 0) };
+  return { weights: mapSafetensors(path, tensors), checkpointHash, parameters: model.tensors.reduce((n, t) => n + elementCount(t.shape), 0) };
 }
 
-/** Weights of one safetensors file, to be mapped. */
-function mapSafetensors(path: string): WeightFiles {
-  const { tensors } = readSafetensorsHeader(path);
+/** Weights of one safetensors file, to be mapped: tensors whole, and the rows of those that are joined in them by their own names. */
+function mapSafetensors(path: string, tensors: readonly BaseTensor[]): WeightFiles {
+  const entries = readSafetensorsHeader(path).tensors;
+  const parts = new Map(tensors.flatMap(({ name: joined, shape, parts: own }) => {
+    let end = must(entries.get(joined), joined).start;
+    return own.map(({ name, rows }): [string, { readonly start: number; readonly end: number }] => {
+      const start = end;
+      end += 4 * rows * elementCount(shape.slice(1));
+      return [name, { start, end }];
+    });
+  }));
   return {
     folder: dirname(path),
     locate(name) {
-      const { start, end } = must(tensors.get(name), `weight ${name} in ${path}`);
+      const { start, end } = must(entries.get(name) ?? parts.get(name), `weight ${name} in ${path}`);
       return { file: basename(path), offset: start, length: end - start };
     },
   };
