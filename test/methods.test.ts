@@ -4,11 +4,12 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { FedtuneError, must } from "../src/core/base/errors.ts";
 import { normals, randomKey } from "../src/core/base/random.ts";
 import { tensor, type NamedTensors, type Tensor } from "../src/core/base/tensor.ts";
-import { ADAPTER_METHODS, bindAdapter } from "../src/llm/adapters/all.ts";
+import { bindAdapter, type ADAPTER_METHODS } from "../src/llm/adapters/all.ts";
 import { exportMerged } from "../src/llm/adapters/merge.ts";
 import { adapterSchema } from "../src/llm/adapters/settings.ts";
 import { packExamples } from "../src/llm/data/pack.ts";
 import { stackClients } from "../src/llm/data/stack.ts";
+import { IGNORED_LABEL } from "../src/llm/data/types.ts";
 import { loadTokenizer } from "../src/llm/text/tokenizer.ts";
 import { batchFeeds } from "../src/llm/training/batch-feeds.ts";
 import { flatSize, flatten } from "../src/llm/training/flat.ts";
@@ -92,6 +93,23 @@ async function write({ model, sessions, opened }: OpenedModel, adapter: NamedTen
   return { texts, logits: Float32Array.from(logits.flatMap((row) => [...row])), vocabSize: model.vocabSize };
 }
 
+/** Losses of the labelled tokens by the graph of generation, the longest example first, as packs have them. */
+async function lossesInGeneration({ model, sessions, opened }: Awaited<ReturnType<typeof openAdapted>>, tensors: NamedTensors<"float32">): Promise<number[]> {
+  const adapted = { adapter: opened.adapter, feeds: await opened.feeds(tensors), prefix: () => sessions.prefix() };
+  const session = await sessions.generate(true);
+  const losses: number[] = [];
+  for (const i of [...EXAMPLES].sort((a, b) => (LENGTHS[b] ?? 0) - (LENGTHS[a] ?? 0))) {
+    const [start, end] = [data.offsets[i] ?? 0, data.offsets[i + 1] ?? 0];
+    const logits = await fullLogits({ session, model, adapted }, [...data.ids.subarray(start, end)]);
+    data.labels.subarray(start, end).forEach((label, p) => {
+      if (p === 0 || label === IGNORED_LABEL) return;
+      const row = logits.subarray((p - 1) * model.vocabSize, p * model.vocabSize);
+      losses.push(Math.log(row.reduce((sum, x) => sum + Math.exp(x), 0)) - (row[label] ?? 0));
+    });
+  }
+  return losses;
+}
+
 /** The likeliest token at each place. */
 function likeliest({ logits, vocabSize }: Awaited<ReturnType<typeof write>>): number[] {
   return Array.from({ length: logits.length / vocabSize }, (_, i) => {
@@ -130,7 +148,7 @@ describe.each(ARCHITECTURES)("%s", (architecture) => {
     });
     afterAll(() => opened.sessions[Symbol.asyncDispose]());
 
-    test("gives losses and gradients of packs that are those of padded rows", async () => {
+    test("gives losses of packs that are those of padded rows and of what generation sees, and gradients alike", async () => {
       const { adapter, model, sessions } = opened;
       const specs = trainedSpecs(adapter);
       const flat = (): Tensor<"float32"> => tensor("float32", [1, flatSize(specs)], new Float32Array(flatSize(specs)));
@@ -145,6 +163,7 @@ describe.each(ARCHITECTURES)("%s", (architecture) => {
       const [packed, padded] = [await run(WIDTHS.packed), await run(WIDTHS.padded)];
       expect([packed.rows, padded.rows]).toEqual([1, LENGTHS.length]);
       expect(relativeError(packed.nll, padded.nll)).toBeLessThan(1e-5);
+      expect(relativeError(padded.nll, await lossesInGeneration(opened, tensors))).toBeLessThan(1e-5);
       expect(relativeError(packed.gradient, padded.gradient)).toBeLessThan(1e-4);
       expect(padded.gradient.some((x) => Math.abs(x) > 1e-3)).toBe(true);
     });
