@@ -24,7 +24,7 @@ const SQUARES = must(adapter.frozen[0], "frozen").name;
 
 const shapes = { x: [CLIENTS, ROWS, WIDTH], w: [WIDTH, WIDTH], bias: [WIDTH], [A]: [CLIENTS, RANK, WIDTH], [B]: [CLIENTS, WIDTH, RANK], [M]: [CLIENTS, WIDTH] };
 const given = Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, drawTensor(name, shape)]));
-const W = must(given["w"], "w").data as Float32Array;
+const W = must(given["w"], "w").data;
 const squares = Float32Array.from({ length: WIDTH }, (_, o) => W.subarray(o * WIDTH, (o + 1) * WIDTH).reduce((sum, x) => sum + x * x, 0));
 const mask = Uint8Array.from({ length: CLIENTS * ROWS * WIDTH }, (_, i) => (i * 7) % 3 > 0 ? 1 : 0);
 
