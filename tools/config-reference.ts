@@ -1,8 +1,9 @@
 /**
- * `npm run reference`: writes `docs/config.md` and `docs/experiment.schema.json` from the config's schema. A test holds them against it.
+ * `npm run reference`: writes `docs/models.md` from what was compared with PyTorch, `docs/config.md` and `docs/experiment.schema.json` from the config's schema. A test holds them against it.
  */
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { supportTable } from "../src/llm/training/support.ts";
 import { allFields, experimentJsonSchema } from "../src/app/experiment/json-schema.ts";
 
 const cell = (text: string): string => text.replaceAll("|", "\\|");
@@ -26,7 +27,38 @@ export function referencePages(): ReadonlyMap<string, string> {
     ...rows,
     "",
   ].join("\n");
-  return new Map([["config.md", page], ["experiment.schema.json", `${JSON.stringify(experimentJsonSchema(), null, 2)}\n`]]);
+  return new Map([["models.md", modelsPage()], ["config.md", page], ["experiment.schema.json", `${JSON.stringify(experimentJsonSchema(), null, 2)}\n`]]);
+}
+
+/** Which architecture works under which method, and how closely it follows PyTorch. */
+function modelsPage(): string {
+  const support = supportTable();
+  const architectures = [...new Set(support.map((s) => s.architecture))];
+  const methods = [...new Set(support.map((s) => s.method))];
+  const at = (architecture: string, method: string) => support.find((s) => s.architecture === architecture && s.method === method);
+  const mark = (architecture: string, method: string): string => (at(architecture, method)?.without !== undefined ? "–" : (at(architecture, method)?.cases.length ?? 0) > 0 ? "✓" : "·");
+  const cases = support.flatMap((s) => s.cases);
+  const worst = (measure: string): string => Math.max(...cases.map((c) => c.differences[measure] ?? 0)).toExponential(1);
+  const witnesses = [...new Set(cases.map(({ witness: w }) => `PyTorch ${w.torch.replace(/\+.*/u, "")}, transformers ${w.transformers}, PEFT ${w.peft}`))];
+  const reasons = [...new Set(support.flatMap((s) => (s.without === undefined ? [] : [`${s.method} ${s.without}`])))];
+  return [
+    "# Models and adapter methods",
+    "",
+    "Made by `npm run reference` from the records of architectures and methods and from `assets/checked.json`; `fedtune models` prints the same.",
+    "",
+    `| | ${methods.map((m) => `\`${m}\``).join(" | ")} |`,
+    `|---|${methods.map(() => "---|").join("")}`,
+    ...architectures.map((a) => `| \`${a}\` | ${methods.map((m) => mark(a, m)).join(" | ")} |`),
+    "",
+    `✓ recorded cases agree (${witnesses.join("; ")}); · checked against the method's equations alone; – does not fit.`,
+    ...(reasons.length === 0 ? [] : ["", ...reasons.map((reason) => `– ${reason}.`)]),
+    "",
+    `A case is a batch of three rows of unequal length on a small random model: losses before each of three optimiser steps and after the last, logits, first gradients, the change`,
+    `of the tensors, the loss of the merged model and of the base without the adapter. ${cases.length} cases agree; the largest relative differences over all of them are`,
+    `${worst("loss")} in the losses, ${worst("logits")} in the logits, ${worst("gradients")} in the gradients, ${worst("change")} in the change, ${worst("merged_loss")} in the merged loss.`,
+    "PyTorch computes them in float64, fedtune in float32. `tools/golden/make_cases.py` records them, `npm run golden -- FOLDER` compares.",
+    "",
+  ].join("\n");
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -1,7 +1,7 @@
 /**
  * Checks folders of recorded PyTorch truths (made like `goldens/make.py`) against fedtune: one JSON line a case, exit 1 on failure.
  * Usage: npm run golden -- FOLDER… [--models DIR]… [--record FILE]
- * `--record` keeps what passed, by architecture and method, for the table of what is checked (tools/models-table.ts).
+ * `--record` keeps what passed, by architecture and method, and which pairs do not fit: assets/checked.json, for `fedtune models`.
  */
 import { dirname, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -9,6 +9,7 @@ import { messageOf } from "../src/core/base/errors.ts";
 import { writeFileAtomic } from "../src/core/store/files.ts";
 import { findCases } from "./golden/case.ts";
 import { checkCase, subjectOf, withinTolerances } from "./golden/check.ts";
+import { pairsThatDoNotFit } from "./golden/fit.ts";
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({ allowPositionals: true, options: { models: { type: "string", multiple: true, default: ["../shared/models"] }, record: { type: "string" } } });
@@ -36,7 +37,7 @@ async function main(): Promise<void> {
       console.log(JSON.stringify({ case: name, ok: false, error: messageOf(error) }));
     }
   }
-  if (values.record !== undefined) writeFileAtomic(values.record, `${JSON.stringify(passed, null, 1)}\n`);
+  if (values.record !== undefined) writeFileAtomic(values.record, `${JSON.stringify({ cases: passed, without: pairsThatDoNotFit() }, null, 1)}\n`);
   process.exitCode = failed > 0 ? 1 : 0;
 }
 

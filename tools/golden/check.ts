@@ -23,7 +23,7 @@ function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
     difference += ((a[i] ?? 0) - (b[i] ?? 0)) ** 2;
     norm += (b[i] ?? 0) ** 2;
   }
-  return Math.sqrt(difference / norm);
+  return difference === 0 ? 0 : Math.sqrt(difference / norm);
 }
 
 /** The names under which fedtune may hold what PyTorch calls `name`, the likeliest first. */

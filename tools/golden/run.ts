@@ -12,9 +12,9 @@ import { startCache } from "../../src/llm/training/generation.ts";
 import { HIDDEN_POSITION, trainedSpecs } from "../../src/llm/training/graphs.ts";
 import { openModel, type OpenedModel } from "../../src/llm/training/local-trainer.ts";
 import { runtimeSchema, trainingSchema } from "../../src/llm/training/settings.ts";
+import { NO_EXAMPLES } from "../../src/llm/training/setup.ts";
 import { rowsOf, type Case } from "./case.ts";
 
-const NO_DATA = { ids: new Int32Array(new SharedArrayBuffer(0)), labels: new Int32Array(new SharedArrayBuffer(0)), offsets: new Int32Array(new SharedArrayBuffer(4)) };
 const MOST_LABELLED_ROWS = 64;
 
 /** A model under the case's adapter (or none), and what the recorded batch gives. */
@@ -29,7 +29,7 @@ export class GoldenRun implements Disposable {
 
   static async open(modelFolder: string, adapterFolder: string | undefined, golden: Case): Promise<GoldenRun> {
     const opened = await openModel({
-      modelFolder, ...(adapterFolder === undefined ? {} : { adapter: { ...readAdapterSettings(adapterFolder), init_from: adapterFolder } }), data: NO_DATA, packTokens: MOST_LABELLED_ROWS, seed: 0,
+      modelFolder, ...(adapterFolder === undefined ? {} : { adapter: { ...readAdapterSettings(adapterFolder), init_from: adapterFolder } }), data: NO_EXAMPLES, packTokens: MOST_LABELLED_ROWS, seed: 0,
       training: trainingSchema.parse({}), runtime: { ...runtimeSchema.parse({}), device: "cpu", threads: 1, clientsSideBySide: 1, tokensPerMicroBatch: MOST_LABELLED_ROWS },
     });
     return new GoldenRun(opened, golden);

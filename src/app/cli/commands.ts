@@ -5,9 +5,10 @@ import { chat } from "./commands/chat.ts";
 import { demo } from "./commands/demo.ts";
 import { exportCommand } from "./commands/export.ts";
 import { generate } from "./commands/generate.ts";
+import { models } from "./commands/models.ts";
 import { partition } from "./commands/partition.ts";
 import { report } from "./commands/report.ts";
 import { resume } from "./commands/resume.ts";
 import { run } from "./commands/run.ts";
 
-export const COMMANDS: Readonly<Record<string, CommandSpec>> = { demo, run, resume, report, partition, generate, chat, export: exportCommand, bench };
+export const COMMANDS: Readonly<Record<string, CommandSpec>> = { demo, run, resume, report, partition, models, generate, chat, export: exportCommand, bench };

@@ -25,3 +25,6 @@ export interface TrainerSetup {
   readonly packTokens: number;
   readonly seed: number;
 }
+
+/** A data set without examples, for trainers that only generate. */
+export const NO_EXAMPLES: EncodedDataset = { ids: new Int32Array(new SharedArrayBuffer(0)), labels: new Int32Array(new SharedArrayBuffer(0)), offsets: new Int32Array(new SharedArrayBuffer(4)) };

@@ -12,6 +12,7 @@ import { loadTokenizer, requireTokenizerFits } from "../text/tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { resolveRuntime } from "./resolve-runtime.ts";
 import { runtimeSchema, trainingSchema } from "./settings.ts";
+import { NO_EXAMPLES } from "./setup.ts";
 import { createTrainer } from "./trainer.ts";
 import type { GenerateOptions as SamplingSettings, Trainer } from "./types.ts";
 
@@ -57,8 +58,6 @@ interface OpenedText {
   /** The adapter's tensors, or nothing: the base. */
   readonly adapter: NamedTensors<"float32"> | undefined;
 }
-
-const NO_EXAMPLES = { ids: new Int32Array(new SharedArrayBuffer(0)), labels: new Int32Array(new SharedArrayBuffer(0)), offsets: new Int32Array(new SharedArrayBuffer(4)) };
 
 async function openText(options: TextOptions, signal: AbortSignal | undefined): Promise<OpenedText> {
   const { revision, adapter } = options;

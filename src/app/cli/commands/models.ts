@@ -20,7 +20,7 @@ export const models = defineCommand({
     };
     // One column a character wide for each architecture, named by number under the table: it fits 80 columns.
     const columns = [{ heading: "", align: "left" as const }, ...architectures.map((_, i) => ({ heading: String(i + 1), align: "right" as const }))];
-    for (const line of layoutTable(columns, methods.map((method) => [method, ...architectures.map((a) => cell(a, method))]), context.width)) say(context, line);
+    for (const line of layoutTable(columns, methods.map((method) => [method, ...architectures.map((a) => cell(a, method))]), context.stdout.columns ?? 80)) say(context, line);
     say(context, "");
     architectures.forEach((name, i) => say(context, `${String(i + 1).padStart(2)} ${name}`));
     say(context, "");
