@@ -186,7 +186,7 @@ export function generateGraph({ model, adapter }: AdaptedModel, clients: Dim): G
   const past = Array.from({ length: model.layers }, (_, i): LayerCache => ({ key: cacheInput(`past_key_${i}`), value: cacheInput(`past_value_${i}`) }));
   const sight = positionSight(g.reshape(positions, [batch, "T"]), keyPositions);
   const pass = new ForwardPass(builder, model, { ids, positions, sight, past, keys: "S" }, attached?.hooks ?? {});
-  const last = g.gatherRows(model.forward(pass), rows); // [1, L, D]
+  const last = g.gatherRows(model.forward(pass), rows); // [C, L, D]
   builder.output("logits", logitsOf(pass, model, last));
   pass.cache.forEach(({ key, value }, i) => {
     builder.output(`key_${i}`, key);
