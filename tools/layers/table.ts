@@ -34,7 +34,7 @@ export const LAYERS: readonly Layer[] = [
   { path: "llm/data", mayImport: ["llm/text", ...CORE] },
   { path: "llm/architectures", mayImport: ["engine/graph", "engine/passes", ...CORE] },
   // Adapters see what every architecture declares (its modules and sites), never one architecture by name.
-  { path: "llm/adapters", mayImport: ["llm/architectures/architecture", "engine/graph", ...CORE] },
+  { path: "llm/adapters", mayImport: ["llm/architectures/architecture", "llm/architectures/sites", "engine/graph", ...CORE] },
   { path: "llm/training", mayImport: TRAINING },
   { path: "llm/evaluation", mayImport: ["llm/training", ...TRAINING] },
   { path: "federation/protocol", mayImport: CORE },

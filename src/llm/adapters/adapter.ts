@@ -3,7 +3,8 @@ import { z } from "zod";
 import type { FactorPair } from "../../core/base/factor-pair.ts";
 import type { NamedTensors } from "../../core/base/tensor.ts";
 import type { Value } from "../../engine/graph/value.ts";
-import type { AdapterHooks, ArchitectureModel } from "../architectures/architecture.ts";
+import type { ArchitectureModel } from "../architectures/architecture.ts";
+import type { AdapterHooks } from "../architectures/sites.ts";
 import type { PeftFields } from "./peft-config.ts";
 
 /** What a tensor may start from. */
@@ -131,6 +132,14 @@ export const commonFields = {
   init_from: z.string().optional().describe("folder of an adapter to start from"),
 };
 
+/** One adapter in a weighted sum. */
+export interface SummedPart<S> {
+  readonly settings: S;
+  readonly adapter: BoundAdapter;
+  readonly tensors: NamedTensors<"float32">;
+  readonly weight: number;
+}
+
 /** An adapter method: one file, one line in the record of methods. */
 export interface AdapterMethod<S> {
   /** Settings, with PEFT's names and meaning. */
@@ -138,4 +147,6 @@ export interface AdapterMethod<S> {
   /** Throws FedtuneError("config") where the settings do not fit the model. */
   bind(settings: S, model: ArchitectureModel): BoundAdapter;
   readonly peft: PeftFormat<S>;
+  /** The weighted sum of adapters in PEFT's form as one adapter, where that is more than a sum of tensors. Throws FedtuneError("config"). */
+  readonly sum?: (parts: readonly SummedPart<S>[]) => { readonly settings: S; readonly parameters: NamedTensors<"float32">; readonly frozen: NamedTensors<"float32"> };
 }

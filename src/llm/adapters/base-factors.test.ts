@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { relativeError } from "../../../test/support/numbers.ts";
 import { NO_SOURCES } from "../../../test/support/tiny-training.ts";
 import { normals, randomKey } from "../../core/base/random.ts";
-import type { LinearModule } from "../architectures/architecture.ts";
+import type { LinearModule } from "../architectures/sites.ts";
 import type { StartSources } from "./adapter.ts";
 import { baseFactors, type Factors, type FactorStart } from "./base-factors.ts";
 import { largestSingularTriplets } from "./truncated-svd.ts";

@@ -5,7 +5,7 @@
  */
 import { Matrix, QrDecomposition } from "ml-matrix";
 import { must } from "../../core/base/errors.ts";
-import type { LinearModule } from "../architectures/architecture.ts";
+import type { LinearModule } from "../architectures/sites.ts";
 import type { StartSources } from "./adapter.ts";
 import { largestSingularTriplets } from "./truncated-svd.ts";
 

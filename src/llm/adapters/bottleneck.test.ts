@@ -12,7 +12,7 @@ import { GraphBuilder } from "../../engine/graph/builder.ts";
 import type { ReferenceTensor } from "../../engine/graph/ops/record.ts";
 import type { Value } from "../../engine/graph/value.ts";
 import { evaluateReference, toReference } from "../../engine/runtime/reference.ts";
-import type { SublayerKind } from "../architectures/architecture.ts";
+import type { SublayerKind } from "../architectures/sites.ts";
 import type { BoundAdapter } from "./adapter.ts";
 import { bindAdapter, initialTensors } from "./all.ts";
 import { exportMerged } from "./merge.ts";

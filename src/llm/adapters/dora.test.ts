@@ -11,7 +11,7 @@ import { GraphBuilder } from "../../engine/graph/builder.ts";
 import * as g from "../../engine/graph/operations.ts";
 import { gradient } from "../../engine/passes/gradient.ts";
 import { evaluateReference, toReference } from "../../engine/runtime/reference.ts";
-import type { Site } from "../architectures/architecture.ts";
+import type { Site } from "../architectures/sites.ts";
 import { bindAdapter, initialTensors } from "./all.ts";
 import { adapterSchema } from "./settings.ts";
 

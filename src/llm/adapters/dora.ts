@@ -7,7 +7,8 @@
 import { z } from "zod";
 import * as g from "../../engine/graph/operations.ts";
 import type { Value } from "../../engine/graph/value.ts";
-import type { ArchitectureModel, LinearModule, Site } from "../architectures/architecture.ts";
+import type { ArchitectureModel } from "../architectures/architecture.ts";
+import type { LinearModule, Site } from "../architectures/sites.ts";
 import type { AdapterMethod, AdapterTensors, BoundAdapter, MergeInput } from "./adapter.ts";
 import { weightChange, withBias } from "./linear-change.ts";
 import { loraDelta, loraFields, loraModules, randomFactors, sharedParts, type LoraModule } from "./lora-modules.ts";

@@ -1,7 +1,7 @@
 /** What adapters of linear modules share: a low-rank change of a weight, and outputs with their bias. */
 import * as g from "../../engine/graph/operations.ts";
 import type { Value } from "../../engine/graph/value.ts";
-import type { LinearModule, Site } from "../architectures/architecture.ts";
+import type { LinearModule, Site } from "../architectures/sites.ts";
 
 /** The module's own output `[C, N, out]`. */
 export function withBias({ product, bias }: Site): Value {

@@ -5,7 +5,8 @@
 import { z } from "zod";
 import * as g from "../../engine/graph/operations.ts";
 import type { Value } from "../../engine/graph/value.ts";
-import type { ArchitectureModel, LinearModule } from "../architectures/architecture.ts";
+import type { ArchitectureModel } from "../architectures/architecture.ts";
+import type { LinearModule } from "../architectures/sites.ts";
 import { commonFields, type AdapterTensors, type BoundAdapter, type ParameterSpec } from "./adapter.ts";
 import { PEFT_PREFIX } from "./peft-config.ts";
 import { savedWeightFields, savedWeights, type SavedWeights } from "./saved-weights.ts";

@@ -6,16 +6,18 @@
  * stays what it is: A₀ and B₀ are frozen tensors, and h = W x + s · (B A − B₀ A₀) x.
  */
 import { z } from "zod";
-import { FedtuneError } from "../../core/base/errors.ts";
+import { FedtuneError, must } from "../../core/base/errors.ts";
 import { tensor } from "../../core/base/tensor.ts";
 import type { NamedTensors, Tensor } from "../../core/base/tensor.ts";
 import * as g from "../../engine/graph/operations.ts";
 import type { Value } from "../../engine/graph/value.ts";
-import type { ArchitectureModel, Site } from "../architectures/architecture.ts";
-import type { AdapterMethod, AdapterTensors, BoundAdapter, FrozenSpec, MergeInput, ParameterSpec } from "./adapter.ts";
+import type { ArchitectureModel } from "../architectures/architecture.ts";
+import type { Site } from "../architectures/sites.ts";
+import type { AdapterMethod, AdapterTensors, BoundAdapter, FrozenSpec, MergeInput, ParameterSpec, SummedPart } from "./adapter.ts";
 import { baseFactors, type FactorStart } from "./base-factors.ts";
 import { weightChange, withBias } from "./linear-change.ts";
 import { factorShapes, loraDelta, loraFields, loraModules, randomFactors, sharedParts, type LoraModule } from "./lora-modules.ts";
+import { sumFactorPairs } from "./lora-sum.ts";
 import { readPeftLora, writePeftLora } from "./lora-peft.ts";
 
 const schema = z.strictObject({
@@ -129,6 +131,19 @@ function toPlainLora(settings: LoraSettings, tensors: NamedTensors<"float32">, f
   };
 }
 
+/** One LoRA whose change of each weight is the weighted sum of the parts'. Biases and modules that train whole cannot be added without the base. */
+function sumLora(parts: readonly SummedPart<LoraSettings>[]) {
+  const first = must(parts[0], "a LoRA adapter");
+  const whole = parts.find(({ adapter }) => adapter.parameters.length > 2 * adapter.factorPairs.length);
+  if (whole !== undefined) throw new FedtuneError("config", { where: "adapters", expected: "LoRA adapters without trained biases and modules_to_save", got: "one that has them", remedy: "Train without them, or merge the adapters into models" });
+  const { tensors, ranks } = sumFactorPairs(parts);
+  const r = Math.max(...ranks.values());
+  const others = Object.fromEntries([...ranks].filter(([, rank]) => rank !== r));
+  const { init_from: _start, target_modules: _targets, ...rest } = first.settings;
+  const settings: LoraSettings = { ...rest, layers_to_transform: undefined, exclude_modules: undefined, target_modules: [...ranks.keys()], r, lora_alpha: r, use_rslora: false, rank_pattern: others, alpha_pattern: others, init_lora_weights: true };
+  return { settings, parameters: tensors, frozen: new Map() };
+}
+
 export const lora: AdapterMethod<LoraSettings> = {
   schema,
   bind: bindLora,
@@ -141,4 +156,5 @@ export const lora: AdapterMethod<LoraSettings> = {
     },
     convert: toPlainLora,
   },
+  sum: sumLora,
 };

@@ -1,7 +1,8 @@
 /** Weights of the base that train along with a method's own tensors, by PEFT's `bias` and `modules_to_save` and under its names. */
 import { z } from "zod";
 import { didYouMean, FedtuneError } from "../../core/base/errors.ts";
-import type { ArchitectureModel, LinearModule } from "../architectures/architecture.ts";
+import type { ArchitectureModel } from "../architectures/architecture.ts";
+import type { LinearModule } from "../architectures/sites.ts";
 import type { BoundAdapter } from "./adapter.ts";
 import { PEFT_PREFIX } from "./peft-config.ts";
 import { baseWeights, replaceWeights } from "./replaced-weights.ts";

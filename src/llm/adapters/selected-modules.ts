@@ -1,7 +1,8 @@
 /** Which of the modules that `target_modules` names an adapter really attaches to: by layer, less those that are excluded (PEFT's `check_target_module_exists`). */
 import { z } from "zod";
 import { FedtuneError, messageOf } from "../../core/base/errors.ts";
-import type { ArchitectureModel, DefaultTargets, LinearModule } from "../architectures/architecture.ts";
+import type { ArchitectureModel, DefaultTargets } from "../architectures/architecture.ts";
+import type { LinearModule } from "../architectures/sites.ts";
 import { isInSavedModule } from "./saved-weights.ts";
 import { matchesPath, resolveTargets, targetsOr } from "./targets.ts";
 

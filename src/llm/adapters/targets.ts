@@ -1,6 +1,7 @@
 /** Which modules an adapter attaches to, by PEFT's rules. */
 import { didYouMean, FedtuneError, messageOf } from "../../core/base/errors.ts";
-import type { ArchitectureModel, DefaultTargets, LinearModule } from "../architectures/architecture.ts";
+import type { ArchitectureModel, DefaultTargets } from "../architectures/architecture.ts";
+import type { LinearModule } from "../architectures/sites.ts";
 
 /** Module names, the word all-linear, or a regular expression of whole paths. */
 export type Targets = string | readonly string[];

@@ -4,7 +4,7 @@ import { multiplyDims } from "../../engine/graph/dims.ts";
 import type { Dim } from "../../engine/graph/dims.ts";
 import * as g from "../../engine/graph/operations.ts";
 import type { Value } from "../../engine/graph/value.ts";
-import type { LayerCache } from "./architecture.ts";
+import type { LayerCache } from "./sites.ts";
 
 /** Added to scores that may not be seen: exp of it is 0, and a row of nothing else stays finite. */
 const HIDDEN = -1e30;

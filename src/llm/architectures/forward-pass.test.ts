@@ -14,7 +14,8 @@ import { packExamples } from "../data/pack.ts";
 import { stackClients } from "../data/stack.ts";
 import type { PackedRows } from "../data/types.ts";
 import { batchFeeds } from "../training/batch-feeds.ts";
-import type { AdapterHooks, ArchitectureModel, LayerCache } from "./architecture.ts";
+import type { ArchitectureModel } from "./architecture.ts";
+import type { AdapterHooks, LayerCache } from "./sites.ts";
 import { packSight, positionSight } from "./attention.ts";
 import { ForwardPass } from "./forward-pass.ts";
 

@@ -9,7 +9,7 @@ import { multiplyDims } from "../../engine/graph/dims.ts";
 import type { Dim } from "../../engine/graph/dims.ts";
 import * as g from "../../engine/graph/operations.ts";
 import type { Value } from "../../engine/graph/value.ts";
-import type { AdapterHooks, BaseTensor, LayerCache, LinearModule, SublayerKind } from "./architecture.ts";
+import type { AdapterHooks, BaseTensor, LayerCache, LinearModule, SublayerKind } from "./sites.ts";
 import { attend, prefixSight, splitHeads } from "./attention.ts";
 import type { AttentionShape, Sight } from "./attention.ts";
 import { rotate } from "./rotary.ts";

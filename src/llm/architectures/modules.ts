@@ -1,5 +1,5 @@
 /** The modules of a model by their Hugging Face paths: which tensors they hold, which are joined in the prepared base. */
-import type { BaseTensor, LinearModule } from "./architecture.ts";
+import type { BaseTensor, LinearModule } from "./sites.ts";
 
 export interface LinearSizes {
   readonly path: string;

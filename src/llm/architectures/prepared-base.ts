@@ -15,7 +15,8 @@ import { readSafetensorsHeader } from "../../core/formats/safetensors.ts";
 import { createSafetensorsWriter } from "../../core/formats/safetensors-writer.ts";
 import { cachedFile } from "../../core/store/cache.ts";
 import type { WeightFiles } from "../../engine/graph/weights.ts";
-import { checkpointName, type ArchitectureModel, type BaseTensor, type CheckpointNaming } from "./architecture.ts";
+import { checkpointName, type ArchitectureModel, type CheckpointNaming } from "./architecture.ts";
+import type { BaseTensor } from "./sites.ts";
 
 /** Mapped files start their data on a page. */
 const PAGE_BYTES = 4096;
