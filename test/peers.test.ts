@@ -36,3 +36,8 @@ describe.each([["architecture", "src/llm/architectures", Object.keys(ARCHITECTUR
     expect(importers(basename(own?.path ?? ""))).toContain(`${folder}/all.ts`);
   });
 });
+
+test("docs/extending.md shows the smallest method as it is", () => {
+  const page = readFileSync("docs/extending.md", "utf8");
+  expect(page).toContain(`\`\`\`ts\n${readFileSync("src/llm/adapters/bitfit.ts", "utf8").trimEnd()}\n\`\`\``);
+});

@@ -10,10 +10,11 @@ const cell = (text: string): string => text.replaceAll("|", "\\|");
 
 /** The pages by file name, relative to docs/. */
 export function referencePages(): ReadonlyMap<string, string> {
-  const rows = allFields().map(({ path, description, values, default: fallback }) => {
+  const rows = allFields().map(({ path, description, of, values, default: fallback }) => {
     const isGroup = values === "";
     const shown = isGroup || fallback === undefined ? "" : `\`${JSON.stringify(fallback)}\``;
-    return `| \`${path}\` | ${cell(description)} | ${cell(values)} | ${cell(shown)} |`;
+    const forms = of.length === 0 ? "" : ` (${of.map((form) => `\`${form}\``).join(", ")})`;
+    return `| \`${path}\` | ${cell(description)}${forms} | ${cell(values)} | ${cell(shown)} |`;
   });
   const page = [
     "# The config",

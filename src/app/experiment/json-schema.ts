@@ -21,6 +21,8 @@ export interface ConfigField {
   /** Dotted path. */
   readonly path: string;
   readonly description: string;
+  /** Where the group has several forms (a method, a name): those that have this field; empty where all have it. */
+  readonly of: readonly string[];
   /** What it may be: kinds and words, joined by "or"; empty for a group of fields. */
   readonly values: string;
   /** Undefined where the field has none. */
@@ -29,21 +31,30 @@ export interface ConfigField {
 
 /** All fields of a config by dotted path: for suggestions and reference. */
 export function allFields(): readonly ConfigField[] {
+  const forms = new Map<string, Set<string>>();
   const walk = (node: Node, path: readonly string[]): ConfigField[] =>
-    alternatives(node).flatMap((n) =>
-      Object.entries(n.properties ?? {}).flatMap(([key, child]) => {
+    alternatives(node).flatMap((n) => {
+      const form = formOf(n);
+      if (form !== undefined) forms.set(path.join("."), (forms.get(path.join(".")) ?? new Set()).add(form));
+      return Object.entries(n.properties ?? {}).flatMap(([key, child]) => {
         if (typeof child === "boolean") return [];
         const here = [...path, key];
-        return [{ path: here.join("."), description: child.description ?? "", values: valuesOf(child), default: child.default }, ...walk(child, here)];
-      }),
-    );
+        return [{ path: here.join("."), description: child.description ?? "", of: form === undefined ? [] : [form], values: valuesOf(child), default: child.default }, ...walk(child, here)];
+      });
+    });
   const fields = new Map<string, ConfigField>();
   for (const field of walk(experimentJsonSchema(), [])) {
     const known = fields.get(field.path);
     // A field of several alternatives (a partition's method) takes the words of all of them.
-    fields.set(field.path, known === undefined ? field : { ...known, values: [...new Set([...known.values.split(" or "), ...field.values.split(" or ")])].join(" or ") });
+    fields.set(field.path, known === undefined ? field : { ...known, of: [...new Set([...known.of, ...field.of])], values: [...new Set([...known.values.split(" or "), ...field.values.split(" or ")])].join(" or ") });
   }
-  return [...fields.values()];
+  return [...fields.values()].map((field) => (field.of.length === (forms.get(field.path.split(".").slice(0, -1).join("."))?.size ?? 0) ? { ...field, of: [] } : field));
+}
+
+/** The word that sets one form of a group apart from the others: the value of a field that can have no other. */
+function formOf(node: Node): string | undefined {
+  const words = Object.values(node.properties ?? {}).flatMap((child) => (typeof child === "boolean" || typeof child.const !== "string" ? [] : [child.const]));
+  return words.length === 1 ? words[0] : undefined;
 }
 
 function valuesOf(node: Node): string {
