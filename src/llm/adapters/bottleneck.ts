@@ -11,7 +11,6 @@ import * as g from "../../engine/graph/operations.ts";
 import type { Value } from "../../engine/graph/value.ts";
 import type { ArchitectureModel } from "../architectures/architecture.ts";
 import type { SublayerKind } from "../architectures/sites.ts";
-import { indices } from "../architectures/config.ts";
 import { commonFields, type AdapterMethod, type AdapterTensors, type BoundAdapter, type ParameterSpec } from "./adapter.ts";
 import { ownFormat } from "./own-format.ts";
 import { constantStart } from "./starts.ts";
@@ -60,7 +59,7 @@ function bindBottleneck(settings: BottleneckSettings, model: ArchitectureModel):
     return g.add(g.matMul(x, tensors.parameter(`${name}.weight`), { transB: true }), g.reshape(bias, [clients, 1, out]));
   };
   return {
-    parameters: indices(model.layers).flatMap((i) => kinds.flatMap((kind) => [...linear(`${nameOf(i, kind)}.down`, m, d), ...linear(`${nameOf(i, kind)}.up`, d, m)])),
+    parameters: Array.from({ length: model.layers }).flatMap((_, i) => kinds.flatMap((kind) => [...linear(`${nameOf(i, kind)}.down`, m, d), ...linear(`${nameOf(i, kind)}.up`, d, m)])),
     frozen: [], virtualTokens: 0, prefixTokens: 0, dropout: 0, changesHead: false, factorPairs: [], baseCopies: [],
     attach: (tensors) => ({
       sublayer(layer, kind, h) {

@@ -4,11 +4,15 @@ import { describe, expect, test } from "vitest";
 import { relativeError } from "../../../test/support/numbers.ts";
 import { TINY_CONFIGS, writeTinyModel, type ModelConfig } from "../../../test/support/tiny-models.ts";
 import { lossesOfMerged } from "../../../test/support/tiny-passes.ts";
-import { temporaryFolder } from "../../../test/support/tiny-training.ts";
+import { NO_SOURCES, temporaryFolder } from "../../../test/support/tiny-training.ts";
 import { must } from "../../core/base/errors.ts";
 import type { Tensor } from "../../core/base/tensor.ts";
 import { openCheckpoint } from "../../core/formats/checkpoint.ts";
 import { writeSafetensors } from "../../core/formats/safetensors-writer.ts";
+import { openArchitecture } from "../architectures/all.ts";
+import { bindAdapter, initialTensors } from "./all.ts";
+import { exportMerged } from "./merge.ts";
+import { adapterSchema } from "./settings.ts";
 
 const root = temporaryFolder();
 const LENGTHS = [9, 14, 5];
@@ -56,6 +60,15 @@ describe("an output embedding that was tied", () => {
       expect(error, name).toBeLessThan(2e-6);
       expect([openCheckpoint(out).has("lm_head.weight"), configOf(out)]).toEqual([false, configOf(folder)]);
     }
+  });
+
+  test("stays tied under an adapter that has learned nothing", async () => {
+    const [folder, out] = [join(root, "silent"), join(root, "silent-merged")];
+    writeTinyModel(folder, TINY_CONFIGS.llama);
+    const model = await openArchitecture(folder);
+    const adapter = bindAdapter(adapterSchema.parse({ ...LORA, target_modules: ["lm_head"] }), model);
+    exportMerged({ modelFolder: folder, out }, model, adapter, initialTensors(adapter.parameters, 3, NO_SOURCES));
+    expect([openCheckpoint(out).names, configOf(out)]).toEqual([openCheckpoint(folder).names, configOf(folder)]);
   });
 
   test("that the file repeats is written in its place, in half precision too", async () => {
