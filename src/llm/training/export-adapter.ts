@@ -1,4 +1,4 @@
-/** Hands an adapter over: as PEFT's two files, or merged into its model. */
+/** Hands an adapter over: as PEFT's two files, merged into its model, or taken out of a model that it was merged into. */
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
@@ -6,7 +6,7 @@ import { FedtuneError } from "../../core/base/errors.ts";
 import { resolveModelFolder } from "../../core/store/hub.ts";
 import { readAdapterSettings, readAdapterTensors, writeAdapterFolder } from "../adapters/adapter-folder.ts";
 import { bindAdapter, initialTensors } from "../adapters/all.ts";
-import { exportMerged } from "../adapters/merge.ts";
+import { exportMerged, exportUnmerged } from "../adapters/merge.ts";
 import { openArchitecture } from "../architectures/all.ts";
 import { startContext } from "./local-trainer.ts";
 
@@ -14,8 +14,8 @@ export interface ExportOptions {
   /** Folder of a PEFT adapter, or of a run that holds one. */
   readonly source: string;
   readonly out: string;
-  readonly format: "peft" | "merged";
-  /** Base model; default: the one that the adapter names. */
+  readonly format: "peft" | "merged" | "unmerged";
+  /** Base model, or for `unmerged` the merged one; default: the base that the adapter names. */
   readonly model?: string;
 }
 
@@ -33,7 +33,7 @@ function namedBase(folder: string): string {
   return name;
 }
 
-/** Writes the adapter or the merged model and says which files. The adapter is checked against its model first. */
+/** Writes the adapter, the merged model or the model it was before, and says which files. The adapter is checked against its model first. */
 export async function exportAdapter(options: ExportOptions): Promise<{ readonly folder: string; readonly files: readonly string[] }> {
   const source = adapterFolder(options.source);
   const settings = readAdapterSettings(source);
@@ -45,6 +45,9 @@ export async function exportAdapter(options: ExportOptions): Promise<{ readonly 
   const drawn = initialTensors(adapter.frozen.filter(({ name }) => !tensors.frozen.has(name)), 0, startContext(modelFolder, model));
   const frozen = new Map([...tensors.frozen, ...drawn]);
   if (options.format === "peft") writeAdapterFolder(options.out, { ...tensors, frozen, settings, model, baseModel });
-  else exportMerged({ modelFolder, out: options.out }, model, adapter, new Map([...tensors.parameters, ...frozen]));
+  else {
+    const write = options.format === "merged" ? exportMerged : exportUnmerged;
+    write({ modelFolder, out: options.out }, model, adapter, new Map([...tensors.parameters, ...frozen]));
+  }
   return { folder: options.out, files: readdirSync(options.out).sort() };
 }
