@@ -62,7 +62,7 @@ test.each([
   ["a value out of range", ["generate", "--model", "m", "--prompt", "p", "--top-p", "1.5"], /^error fedtune generate --top-p: expected a number of at most 1, got `1\.5`/],
   ["a value that is no number", ["generate", "--model", "m", "--prompt", "p", "--seed", ""], /^error fedtune generate --seed: expected a number, got ``/],
   ["a missing option", ["chat"], /^error fedtune chat --model: expected a model folder or a Hub id, got nothing/],
-  ["options that exclude each other", ["export", "x", "--peft", "--merged", "--out", "y"], /^error fedtune export: expected --peft or --merged, got both/],
+  ["options that exclude each other", ["export", "x", "--peft", "--merged", "--out", "y"], /^error fedtune export: expected one of --peft, --merged and --unmerge, got --merged and --peft/],
 ])("%s is one line on stderr and exit code 2", async (_what, args, message) => {
   const { code, stdout, stderr } = await fedtune(...args);
   expect(stderr).toMatch(message);
