@@ -1,12 +1,13 @@
 /** fedtune against the recorded truths of PyTorch, transformers and PEFT; skipped where they are not beside the repository. */
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { must } from "../src/core/base/errors.ts";
 import { readSafetensors } from "../src/core/formats/safetensors.ts";
 import { writeSafetensors } from "../src/core/formats/safetensors-writer.ts";
+import { findCases } from "../tools/golden/case.ts";
 import { checkCase, withinTolerances } from "../tools/golden/check.ts";
 import { openScorer } from "./support/scorer.ts";
 import { temporaryFolder } from "./support/tiny-training.ts";
@@ -16,12 +17,15 @@ const GOLDENS = join(SHARED, "goldens");
 const MODELS = join(SHARED, "models");
 const folder = temporaryFolder();
 
-const CASES = [
-  "peft/stories260k.lora", "peft/stories260k.lora-sgd", "peft/stories260k.lora-all-linear", "peft/stories260k.rslora", "peft/stories260k.lora-rank-pattern",
-  "architectures/llama", "architectures/llama3-rope",
-];
+/** Every case that is there, by its path. */
+const CASES = findCases(GOLDENS).map((path) => relative(GOLDENS, path));
 
 describe.skipIf(!existsSync(GOLDENS))(`recorded cases (skipped where ${GOLDENS} is absent)`, () => {
+  test("there are cases of twelve adapter settings and fourteen architectures", () => {
+    const under = (folder: string): number => CASES.filter((name) => name.startsWith(`${folder}/`)).length;
+    expect([under("peft"), under("architectures")]).toSatisfy(([methods = 0, architectures = 0]: number[]) => methods >= 12 && architectures >= 14);
+  });
+
   test.each(CASES)("%s: losses, logits, gradients and the change of three steps are PyTorch's", async (name) => {
     const differences = await checkCase(join(GOLDENS, name), [MODELS]);
     expect(differences).toSatisfy(withinTolerances);
