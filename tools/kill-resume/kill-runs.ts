@@ -24,6 +24,8 @@ export interface KillResult {
   readonly killedAtSeconds: number;
   /** What the kill met: nothing on disk yet, a run under way, or a run that had already ended. */
   readonly met: "nothing" | "run" | "end";
+  /** How long the run took that ended before the kill: what a run takes now. Absent where it was killed. */
+  readonly endedAfterSeconds?: number;
   /** Whether the adapter's bytes equal those of the undisturbed run. */
   readonly same: boolean;
   /** What fedtune said, where the bytes differ. */
@@ -56,7 +58,7 @@ export async function killAndResume(setup: KillSetup, undisturbed: Undisturbed, 
   const resumed = await runFedtune(again, { cwd: setup.folder });
   const run = findRun(output);
   const same = resumed.code === 0 && run !== undefined && hashAdapter(run) === undisturbed.adapter;
-  return { killedAtSeconds, met: killed.code !== null ? "end" : found === undefined ? "nothing" : "run", same, output: same ? "" : `${killed.output}\n$ fedtune ${again.join(" ")}\n${resumed.output}(exit code ${resumed.code})` };
+  return { killedAtSeconds, ...(killed.code === null ? {} : { endedAfterSeconds: killed.seconds }), met: killed.code !== null ? "end" : found === undefined ? "nothing" : "run", same, output: same ? "" : `${killed.output}\n$ fedtune ${again.join(" ")}\n${resumed.output}(exit code ${resumed.code})` };
 }
 
 function runArguments(setup: KillSetup, output: string): readonly string[] {

@@ -33,15 +33,23 @@ export class OpenedAdapter {
   /** Feeds of the frozen tensors, by input name. */
   readonly frozenFeeds: Readonly<Record<string, Tensor<"float32">>>;
   readonly #options: OpenAdapterOptions;
-  readonly #folder: AdapterFolderTensors | undefined;
+  #folder: AdapterFolderTensors | undefined;
 
   constructor(options: OpenAdapterOptions) {
-    const { adapter, settings, seed, context } = options;
+    const { adapter, seed, context } = options;
     this.#options = options;
     this.adapter = adapter;
-    this.#folder = settings.init_from === undefined ? undefined : readAdapterTensors(settings.init_from, adapter);
-    const drawn = initialTensors(adapter.frozen.filter(({ name }) => this.#folder?.frozen.has(name) !== true), seed, context);
-    this.frozenFeeds = Object.fromEntries(adapter.frozen.map(({ name }) => [frozenInput(name), must(this.#folder?.frozen.get(name) ?? drawn.get(name), name)]));
+    // A run that is resumed needs the folder that it started from only where frozen tensors come from there.
+    const read = adapter.frozen.some(({ saved }) => saved) ? this.#read()?.frozen : undefined;
+    const drawn = initialTensors(adapter.frozen.filter(({ name }) => read?.has(name) !== true), seed, context);
+    this.frozenFeeds = Object.fromEntries(adapter.frozen.map(({ name }) => [frozenInput(name), must(read?.get(name) ?? drawn.get(name), name)]));
+  }
+
+  /** The tensors of the folder that training starts from; undefined where it starts anew. */
+  #read(): AdapterFolderTensors | undefined {
+    const { settings, adapter } = this.#options;
+    if (settings.init_from !== undefined) this.#folder ??= readAdapterTensors(settings.init_from, adapter);
+    return this.#folder;
   }
 
   /** What clients exchange: the encoder's tensors where it travels, else the adapter's parameters. */
@@ -53,12 +61,13 @@ export class OpenedAdapter {
   async initial(): Promise<NamedTensors<"float32">> {
     const { adapter, seed, context, settings } = this.#options;
     const travels = adapter.encoder?.travels === true;
-    if (this.#folder === undefined) {
+    const folder = this.#read();
+    if (folder === undefined) {
       const trained = initialTensors(trainedSpecs(adapter), seed, context);
       return isAnchored(adapter) ? this.#encode(trained) : trained;
     }
-    if (!travels) return this.#folder.parameters;
-    if (this.#folder.encoder !== undefined) return this.#folder.encoder;
+    if (!travels) return folder.parameters;
+    if (folder.encoder !== undefined) return folder.encoder;
     throw new FedtuneError("model", { where: settings.init_from ?? "adapter.init_from", expected: "encoder.safetensors beside the adapter, to go on training its encoder", got: "none", remedy: "Set adapter.encoder=local to train from what the adapter holds" });
   }
 

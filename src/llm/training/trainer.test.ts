@@ -115,13 +115,9 @@ describe("what does not fit is told from the worker as on this thread, with code
   writeFileSync(join(broken, "config.json"), JSON.stringify({ ...TINY_CONFIG, hidden_act: "gelu" }));
   const text = join(root, "text");
   writeTinyLlama(text, { edit: (tensors) => tensors.delete("model.norm.weight") });
-  const other = join(root, "other");
-  const wider = { ...setup.adapter, r: 7 };
-  writeAdapterFolder(other, { settings: wider, model, baseModel: "tiny", parameters: randomAdapter(bindAdapter(wider, model).parameters), frozen: new Map() });
   test.each([
     ["a config that cannot be honoured", { modelFolder: broken }, "model", 'hidden_act: expected "silu", got "gelu"'],
     ["a missing tensor", { modelFolder: text }, "model", "expected a tensor model.norm.weight"],
-    ["an init_from for another model", { adapter: { ...setup.adapter, init_from: other } }, "model", "lora_A.weight: expected shape [3, 24], got [7, 24]"],
     ["targets that match nothing", { adapter: { ...setup.adapter, target_modules: ["q_porj"] } }, "config", "Did you mean `q_proj`?"],
   ] satisfies readonly (readonly [string, Partial<TrainerSetup>, string, string])[])("%s", async (_, changes, code, message) => {
     const caught = async (open: () => Promise<Trainer>): Promise<unknown> => open().then(() => undefined, (error: unknown) => error);
@@ -133,4 +129,11 @@ describe("what does not fit is told from the worker as on this thread, with code
     expect(aliveResources()).toBe(0);
   });
 
+  test("an init_from for another model, when it is asked for; a resumed run, which does not ask, goes on", async () => {
+    const wider = { ...setup.adapter, r: 7 };
+    writeAdapterFolder(join(root, "other"), { settings: wider, model, baseModel: "tiny", parameters: randomAdapter(bindAdapter(wider, model).parameters), frozen: new Map() });
+    await using trainer = await createTrainer({ ...setup, adapter: { ...setup.adapter, init_from: join(root, "other") } });
+    await expect(trainer.initialAdapter()).rejects.toThrow("lora_A.weight: expected shape [3, 24], got [7, 24]");
+    expect(succeeded((await trainer.train([job(1)], {}))[0]).steps).toBe(2);
+  });
 });
