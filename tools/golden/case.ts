@@ -7,8 +7,8 @@ import type { PackedRows } from "../../src/llm/data/types.ts";
 
 const rows = z.array(z.array(z.int()));
 const caseSchema = z.object({
-  input_ids: rows, labels: rows, attention_mask: rows, losses: z.array(z.number()), model: z.string(), method: z.string(),
-  torch: z.string(), transformers: z.string(), peft: z.string(),
+  input_ids: rows, labels: rows, attention_mask: rows, losses: z.array(z.number()), model: z.string(),
+  torch: z.string().default("unknown"), transformers: z.string().default("unknown"), peft: z.string().default("unknown"),
   optimizer: z.discriminatedUnion("name", [
     z.object({ name: z.literal("AdamW"), lr: z.number(), betas: z.tuple([z.number(), z.number()]), eps: z.number(), weight_decay: z.number(), steps: z.int() }),
     z.object({ name: z.literal("SGD"), lr: z.number(), momentum: z.number(), weight_decay: z.number(), steps: z.int() }),
