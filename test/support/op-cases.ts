@@ -24,6 +24,8 @@ export interface OpCase<Attributes = OpAttributes[OpName]> {
   readonly attributes: Attributes;
   /** Values of the symbols in the shapes. */
   readonly symbols?: Readonly<Record<string, number>>;
+  /** Largest relative error against the reference; default 1e-5. */
+  readonly tolerance?: number;
   /** Outputs that the loss depends on; default: the first. */
   readonly seeded?: readonly number[];
 }
@@ -34,6 +36,11 @@ const frozen = (...shape: Dim[]): CaseInput => ({ dtype: "float32", shape, fill:
 const truth = (...shape: Dim[]): CaseInput => ({ dtype: "bool", shape, fill: "truth", learns: false });
 const given = (values: readonly number[], ...shape: Dim[]): CaseInput => ({ dtype: "float32", shape, fill: values, learns: false });
 const rows = (values: readonly number[], ...shape: Dim[]): CaseInput => ({ dtype: "int32", shape, fill: values, learns: false });
+
+/** Whole numbers of 8 bits, and the same turned. */
+const BYTES = [7, -127, 33, 90, -12, 5, 127, -64, 1, 0, 45, -101, 88, 23, -9];
+const TURNED = [7, 90, 127, 0, 88, -127, -12, -64, 45, 23, 33, 5, 1, -101, -9];
+const bytes = (values: readonly number[], ...shape: Dim[]): CaseInput => ({ dtype: "int8", shape, fill: values, learns: false });
 
 const BTD = { B: 2, T: 3, D: 5 };
 
@@ -85,6 +92,11 @@ export const OP_CASES: { readonly [K in OpName]: readonly OpCase<OpAttributes[K]
     { shows: "by tanh", inputs: [real(2, 3, 5)], attributes: { approximate: "tanh" } },
     { shows: "by tanh, symbolic", inputs: [real("B", 7, "T")], attributes: { approximate: "tanh" }, symbols: BTD },
     { shows: "by tanh, both tails", inputs: [far], attributes: { approximate: "tanh" } },
+  ],
+  QuantizedMatMul: [
+    { shows: "with scales", inputs: [real(2, "T", 5), bytes(BYTES, 5, 3), bytes(TURNED, 3, 5), given([0.01, 0.3, 0.002], 3)], attributes: {}, symbols: BTD, tolerance: 0.02 },
+    { shows: "without scales, a row of zeros", inputs: [given([0, 0, 0, 0, 0, 1, -2, 3, 5, -7], 2, 5), bytes(BYTES, 5, 3), bytes(TURNED, 3, 5)], attributes: {}, tolerance: 0.02 },
+    { shows: "rows that rounding does not change", inputs: [given([127, -127, 5, 0, 64, 12.7, 1.3, -3.1, 0.1, 4], 2, 5), bytes(BYTES, 5, 3), bytes(TURNED, 3, 5)], attributes: {} },
   ],
   Where: [
     { shows: "equal shapes", inputs: [truth(3, 5), real(3, 5), real(3, 5)], attributes: {} },

@@ -40,6 +40,8 @@ export interface OpAttributes {
   readonly Dropout: { readonly p: number };
   /** alpha · op(A) op(B), op transposing the last two axes; leading axes broadcast. */
   readonly MatMul: { readonly transA: boolean; readonly transB: boolean; readonly alpha: number };
+  /** A product with an 8-bit weight, given in both layouts; rows are rounded at run time. */
+  readonly QuantizedMatMul: None;
   readonly Reshape: { readonly shape: readonly Dim[] };
   readonly Transpose: { readonly permutation: readonly number[] };
   readonly Expand: { readonly shape: readonly Dim[] };

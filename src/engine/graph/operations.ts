@@ -121,6 +121,11 @@ export function matMul(a: Value, b: Value, options: { readonly transA?: boolean;
   return emitOne("MatMul", [a, b], { transA: options.transA ?? false, transB: options.transB ?? false, alpha: options.alpha ?? 1 });
 }
 
+/** x `[…, K]` · weight ⊙ scales, the weight int8 `[K, N]`, its transpose int8 `[N, K]`, scales `[N]` (absent: 1). */
+export function quantizedMatMul(x: Value, { weight, transposed, scales }: { readonly weight: Value; readonly transposed: Value; readonly scales?: Value }): Value {
+  return emitOne("QuantizedMatMul", scales === undefined ? [x, weight, transposed] : [x, weight, transposed, scales], {});
+}
+
 /** The same elements under another shape; dimensions may be symbolic. */
 export function reshape(x: Value, shape: readonly Dim[]): Value {
   return sameShape(x.shape, shape) ? x : emitOne("Reshape", [x], { shape });

@@ -27,7 +27,7 @@ export interface Session extends Disposable {
 }
 
 // Dtypes that onnxruntime names otherwise, or does not take, are left out: no graph of ours feeds them.
-const FEEDABLE = { float32: "float32", int32: "int32", int64: "int64", bool: "bool", uint8: "uint8", float64: "float64" } as const;
+const FEEDABLE = { float32: "float32", int32: "int32", int64: "int64", bool: "bool", uint8: "uint8", int8: "int8", float64: "float64" } as const;
 type Feedable = keyof typeof FEEDABLE;
 
 function isFeedable(dtype: string): dtype is Feedable {

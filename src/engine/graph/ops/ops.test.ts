@@ -40,14 +40,14 @@ function expectAllBelow(errors: Record<string, number>, tolerance: number): void
 describe.each(EVERY)("$op, $shows", ({ op, example }) => {
   test("onnxruntime gives the value of the reference, in every output", async () => {
     const { graph, feeds } = valueGraph(op, example);
-    expectAllBelow(await compareRuntimes(graph, feeds), 1e-5);
+    expectAllBelow(await compareRuntimes(graph, feeds), example.tolerance ?? 1e-5);
   });
 });
 
 describe.each(EVERY.filter(({ op, example }) => valueGraph(op, example).graph.outputs.length > 1))("$op, $shows", ({ op, example }) => {
   test("the first output alone has the same value", async () => {
     const { graph, feeds } = valueGraph(op, example, 1);
-    expectAllBelow(await compareRuntimes(graph, feeds), 1e-5);
+    expectAllBelow(await compareRuntimes(graph, feeds), example.tolerance ?? 1e-5);
   });
 });
 
@@ -66,7 +66,7 @@ describe.each(SMOOTH)("gradient of $op, $shows", ({ op, example }) => {
 
   test("onnxruntime gives the gradient of the reference", async () => {
     const { graph, feeds } = gradientGraph(op, example);
-    expectAllBelow(await compareRuntimes(graph, feeds), 1e-5);
+    expectAllBelow(await compareRuntimes(graph, feeds), example.tolerance ?? 1e-5);
   });
 });
 

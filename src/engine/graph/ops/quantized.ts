@@ -1,0 +1,76 @@
+/**
+ * Products with an 8-bit weight: weights rounded once per output column, activations at run time per row (Dettmers et al.
+ * 2022, "LLM.int8()", section 3.1, without its outlier columns). Both directions are 8-bit products; integer products have
+ * no transposed form, so the weight comes in two layouts.
+ */
+import { must } from "../../../core/base/errors.ts";
+import { tensor } from "../../../core/base/tensor.ts";
+import { multiplyDims } from "../dims.ts";
+import type { OnnxEmitter } from "../onnx/emitter.ts";
+import type { OpAttributes } from "../op-attributes.ts";
+import * as g from "../operations.ts";
+import { dimAt, shapeError } from "./record.ts";
+import type { OpRecord } from "./record.ts";
+
+/** Largest magnitude of a signed 8-bit number that has a negative. */
+const LIMIT = 127;
+/** What stands for 0 in unsigned rows: unsigned × signed products are the ones that processors are fast at. */
+const ZERO_POINT = 128;
+/** Rows of zeros have this for their largest magnitude. */
+const SMALLEST = 1e-30;
+
+/** ONNX nodes that round rows `[n, K]` to unsigned 8 bits about 128; `scales` is `[n, 1]`. */
+function quantizeRows(e: OnnxEmitter, x: string): { readonly rows: string; readonly scales: string } {
+  const over = e.integers([1]);
+  const largest = e.fresh("Max", [e.fresh("ReduceMax", [x, over], { attributes: { keepdims: 1n } }), e.fresh("Neg", [e.fresh("ReduceMin", [x, over], { attributes: { keepdims: 1n } })]), e.float(SMALLEST)]);
+  const scales = e.fresh("Mul", [largest, e.float(1 / LIMIT)]);
+  const flat = e.fresh("Reshape", [scales, e.integers([-1])]);
+  const zeros = e.fresh("Expand", [e.constant(tensor("uint8", [1], Uint8Array.of(ZERO_POINT))), e.fresh("Shape", [flat])]);
+  return { rows: e.fresh("QuantizeLinear", [x, flat, zeros], { attributes: { axis: 0n } }), scales };
+}
+
+/**
+ * y = x · w ⊙ scales with x `[…, K]`, w int8 `[K, N]`, wT int8 `[N, K]` (its transpose, for the gradient) and scales `[N]`;
+ * absent scales are 1. The reference takes x as it is: what it differs by is the rounding of rows.
+ */
+export const QuantizedMatMul: OpRecord<OpAttributes["QuantizedMatMul"]> = {
+  infer: (inputs) => {
+    const [x, w, wT, scales] = inputs;
+    if (x === undefined || w === undefined || wT === undefined) throw shapeError("QuantizedMatMul", "three or four inputs", inputs);
+    const [k, n] = [dimAt(w.shape, 0), dimAt(w.shape, 1)];
+    const fits = x.dtype === "float32" && w.dtype === "int8" && wT.dtype === "int8" && x.shape.at(-1) === k && wT.shape[0] === n && wT.shape[1] === k && (scales === undefined || (scales.dtype === "float32" && scales.shape[0] === n));
+    if (!fits) throw shapeError("QuantizedMatMul", "float32 […, K], int8 [K, N], int8 [N, K] and float32 [N]", inputs);
+    return [{ dtype: "float32", shape: x.shape.with(-1, n) }];
+  },
+  // The weight's scales lie on the contracted axis of the way back: they go into the gradient before its rows are rounded.
+  gradient: ({ inputs: [x, w, wT, scales], gradients: [dy], needs }) => {
+    if (x === undefined || w === undefined || wT === undefined || dy === undefined) return [];
+    if (needs.slice(1).some(Boolean)) throw new Error("QuantizedMatMul: an 8-bit weight does not train");
+    return [g.quantizedMatMul(scales === undefined ? dy : g.mul(dy, scales), { weight: wT, transposed: w }), undefined, undefined, undefined];
+  },
+  reference: ([x, w, , scales]) => {
+    const [a, b] = [must(x, "rows"), must(w, "weight")];
+    const [k = 1, n = 1] = b.shape;
+    const rows = a.data.length / k;
+    const y = new Float64Array(rows * n);
+    for (let r = 0; r < rows; r++) {
+      for (let c = 0; c < n; c++) {
+        let sum = 0;
+        for (let i = 0; i < k; i++) sum += (a.data[r * k + i] ?? 0) * (b.data[i * n + c] ?? 0);
+        y[r * n + c] = sum * (scales?.data[c] ?? 1);
+      }
+    }
+    return [y];
+  },
+  lower: (e, { inputs: [x = "", w = "", , scales], outputs: [y = ""], inputTypes: [type], outputTypes: [out] }) => {
+    const from = type?.shape ?? [];
+    const to = out?.shape ?? [];
+    const n = multiplyDims(...from.slice(0, -1));
+    const flat = e.reshape(x, from, [n, dimAt(from, from.length - 1)]);
+    const { rows, scales: rowScales } = quantizeRows(e, flat);
+    const one = e.constant(tensor("float32", [], Float32Array.of(1)));
+    const zero = e.constant(tensor("uint8", [], Uint8Array.of(ZERO_POINT)));
+    const product = e.fresh("MatMulIntegerToFloat", [rows, w, one, scales ?? one, zero], { domain: "com.microsoft" });
+    e.reshape(e.fresh("Mul", [product, rowScales]), [n, dimAt(to, to.length - 1)], to, y);
+  },
+};
