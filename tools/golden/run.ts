@@ -2,6 +2,7 @@
 import { must } from "../../src/core/base/errors.ts";
 import { tensor } from "../../src/core/base/tensor.ts";
 import type { NamedTensors, Tensor } from "../../src/core/base/tensor.ts";
+import type { Device } from "../../src/engine/graph/onnx/emitter.ts";
 import { optimizerGraph, optimizerState } from "../../src/engine/passes/optimizers.ts";
 import { openSession } from "../../src/engine/runtime/onnx-session.ts";
 import { readAdapterSettings } from "../../src/llm/adapters/adapter-folder.ts";
@@ -21,18 +22,20 @@ const MOST_LABELLED_ROWS = 64;
 export class GoldenRun implements Disposable {
   readonly opened: OpenedModel;
   readonly #case: Case;
+  readonly #device: Device;
 
-  private constructor(opened: OpenedModel, golden: Case) {
+  private constructor(opened: OpenedModel, golden: Case, device: Device) {
     this.opened = opened;
+    this.#device = device;
     this.#case = golden;
   }
 
-  static async open(modelFolder: string, adapterFolder: string | undefined, golden: Case): Promise<GoldenRun> {
+  static async open(modelFolder: string, adapterFolder: string | undefined, golden: Case, device: Device = "cpu"): Promise<GoldenRun> {
     const opened = await openModel({
       modelFolder, ...(adapterFolder === undefined ? {} : { adapter: { ...readAdapterSettings(adapterFolder), init_from: adapterFolder } }), data: NO_EXAMPLES, packTokens: MOST_LABELLED_ROWS, seed: 0,
-      training: trainingSchema.parse({}), runtime: { ...runtimeSchema.parse({}), device: "cpu", threads: 1, clientsSideBySide: 1, tokensPerMicroBatch: MOST_LABELLED_ROWS },
+      training: trainingSchema.parse({}), runtime: { ...runtimeSchema.parse({}), device, threads: 1, basePrecision: "float32", clientsSideBySide: 1, tokensPerMicroBatch: MOST_LABELLED_ROWS },
     });
-    return new GoldenRun(opened, golden);
+    return new GoldenRun(opened, golden, device);
   }
 
   /** Names and shapes of what trains. */
@@ -84,7 +87,7 @@ export class GoldenRun implements Disposable {
       ? { name: "adamw" as const, betas: settings.betas, eps: settings.eps, weight_decay: settings.weight_decay }
       : { name: "sgd" as const, momentum: settings.momentum, weight_decay: settings.weight_decay };
     const { session } = await this.opened.sessions.train(1);
-    using optimizer = await openSession(optimizerGraph(rule, 0), { threads: 1 });
+    using optimizer = await openSession(optimizerGraph(rule, 0), { threads: 1, device: this.#device });
     const { rows, feeds } = this.#batch(true);
     const frozen = must(this.opened.opened, "adapter").frozenFeeds;
     const labelled = rows.targets.length;

@@ -12,7 +12,7 @@ import { isShape, shapeFolder } from "./shapes.ts";
 export interface StepBenchOptions {
   /** Folder of a model, or the name of a shape (random weights). */
   readonly model: string;
-  readonly precision: "float32";
+  readonly precision: "float32" | "int8";
   readonly batch: number;
   readonly tokens: number;
   /** Rows of a file; absent: random tokens. */
@@ -48,7 +48,7 @@ export async function benchStep(options: StepBenchOptions): Promise<Readonly<Rec
   if (timedSteps < 1) throw new FedtuneError("config", { where: "--examples", expected: `more than ${warmup * batch} examples (${warmup} warm-up steps of ${batch})`, got: String(options.examples) });
   const rows = data === undefined ? randomRows(facts.vocabSize, batch * (timedSteps + warmup), tokens) : await fileRows(modelFolder, data, options.examples, tokens);
   const runtime = resolveRuntime(
-    runtimeSchema.parse({ threads: options.threads ?? "auto", tokens_per_micro_batch: options.tokensPerMicroBatch ?? "auto" }),
+    runtimeSchema.parse({ threads: options.threads ?? "auto", base_precision: options.precision, tokens_per_micro_batch: options.tokensPerMicroBatch ?? "auto" }),
     { hiddenSize: facts.hiddenSize, clients: 1, stepTokens: batch * tokens },
   );
   await using trainer = await createTrainer({

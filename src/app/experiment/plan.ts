@@ -70,8 +70,8 @@ function longestExample({ dataset: { offsets } }: PreparedData): number {
 }
 
 /** What a trainer needs to know of a plan's automatic choices. */
-export function runtimeOf({ resolved }: Plan): ResolvedRuntime {
-  return { device: resolved.device, threads: resolved.threads, clientsSideBySide: resolved.clients_side_by_side, tokensPerMicroBatch: resolved.tokens_per_micro_batch };
+export function runtimeOf({ resolved, runtime }: Plan): ResolvedRuntime {
+  return { device: resolved.device, threads: resolved.threads, basePrecision: runtime.base_precision, clientsSideBySide: resolved.clients_side_by_side, tokensPerMicroBatch: resolved.tokens_per_micro_batch };
 }
 
 /** SHA-256 of all that decides about the result: not how many workers do the work, nor where it is written. */

@@ -12,8 +12,10 @@ import { elementCount, formatShape, sameShape, tensor } from "../../core/base/te
 import { openCheckpoint } from "../../core/formats/checkpoint.ts";
 import type { Checkpoint } from "../../core/formats/checkpoint.ts";
 import { readSafetensorsHeader } from "../../core/formats/safetensors.ts";
+import type { TensorDeclaration } from "../../core/formats/safetensors-header.ts";
 import { createSafetensorsWriter } from "../../core/formats/safetensors-writer.ts";
 import { cachedFile } from "../../core/store/cache.ts";
+import { quantizableTensors, quantizedDeclarations, quantizeWeight, type BasePrecision } from "./quantized-weights.ts";
 import type { WeightFiles } from "../../engine/graph/weights.ts";
 import { checkpointName, type ArchitectureModel, type CheckpointNaming } from "./architecture.ts";
 import type { BaseTensor } from "./sites.ts";
@@ -21,11 +23,13 @@ import type { BaseTensor } from "./sites.ts";
 /** Mapped files start their data on a page. */
 const PAGE_BYTES = 4096;
 /** Raised when the layout of the file changes. */
-const LAYOUT_VERSION = 1;
+const LAYOUT_VERSION = 2;
 
 /** A base that is ready to be mapped. */
 export interface PreparedBase {
   readonly weights: WeightFiles;
+  /** Names of the tensors that are held in 8 bits. */
+  readonly quantized: ReadonlySet<string>;
   /** SHA-256 over the checkpoint's files: equal checkpoints have equal hashes. */
   readonly checkpointHash: string;
   /** Number of parameters of the checkpoint's tensors that the model uses. */
@@ -81,19 +85,29 @@ export function readBaseTensor(checkpoint: Checkpoint, model: CheckpointNaming &
 }
 
 /** Makes the prepared base of a checkpoint, or finds it in the cache. Memory: one tensor. */
-export async function prepareBase(folder: string, model: ArchitectureModel): Promise<PreparedBase> {
+export async function prepareBase(folder: string, model: ArchitectureModel, precision: BasePrecision = "float32"): Promise<PreparedBase> {
   const checkpoint = openCheckpoint(folder);
   checkShapes(checkpoint, model);
   const checkpointHash = await hashCheckpoint(checkpoint);
   // The largest first: then each tensor starts at a multiple of its own size in nearly every model.
   const tensors = [...model.tensors].sort((a, b) => elementCount(b.shape) - elementCount(a.shape));
-  const key = sha256(canonicalJson({ LAYOUT_VERSION, checkpointHash, precision: "float32", tensors }));
+  const rounded = precision === "int8" ? quantizableTensors(model) : new Map<string, "out_in" | "in_out">();
+  const key = sha256(canonicalJson({ LAYOUT_VERSION, checkpointHash, precision, tensors, rounded: [...rounded] }));
   const path = await cachedFile(`base/${key}.safetensors`, async (temporaryPath) => {
-    using writer = createSafetensorsWriter(temporaryPath, tensors.map(({ name, shape }) => ({ name, dtype: "float32" as const, shape })), { align: PAGE_BYTES });
-    for (const t of tensors) writer.write(t.name, tensor("float32", t.shape, readJoined(checkpoint, model, t)));
+    const declarations = tensors.flatMap((t): readonly TensorDeclaration[] => {
+      const layout = rounded.get(t.name);
+      return layout === undefined ? [{ name: t.name, dtype: "float32", shape: t.shape }] : quantizedDeclarations(t, layout);
+    });
+    using writer = createSafetensorsWriter(temporaryPath, declarations, { align: PAGE_BYTES });
+    for (const t of tensors) {
+      const values = readJoined(checkpoint, model, t);
+      const layout = rounded.get(t.name);
+      if (layout === undefined) writer.write(t.name, tensor("float32", t.shape, values));
+      else for (const [name, part] of quantizeWeight(t, layout, values)) writer.write(name, part);
+    }
     writer.finish();
   });
-  return { weights: mapSafetensors(path, tensors), checkpointHash, parameters: model.tensors.reduce((n, t) => n + elementCount(t.shape), 0) };
+  return { weights: mapSafetensors(path, tensors.filter(({ name }) => !rounded.has(name))), quantized: new Set(rounded.keys()), checkpointHash, parameters: model.tensors.reduce((n, t) => n + elementCount(t.shape), 0) };
 }
 
 /** Weights of one safetensors file, to be mapped: tensors whole, and the rows of those that are joined in them by their own names. */

@@ -15,13 +15,20 @@ import type { AdapterTensors, BoundAdapter, ParameterSpec } from "../adapters/ad
 import type { ArchitectureModel } from "../architectures/architecture.ts";
 import type { AdapterHooks, LayerCache } from "../architectures/sites.ts";
 import { packSight, positionSight } from "../architectures/attention.ts";
-import { ForwardPass } from "../architectures/forward-pass.ts";
+import { ForwardPass, type PassModel } from "../architectures/forward-pass.ts";
 import { flatSize, joinParameters, splitParameters } from "./flat.ts";
 
 /** A model, under an adapter or bare. */
 export interface AdaptedModel {
   readonly model: ArchitectureModel;
   readonly adapter: BoundAdapter | undefined;
+  /** Names of the prepared base's tensors that are held in 8 bits; absent: none. */
+  readonly quantized?: ReadonlySet<string>;
+}
+
+/** The model as a forward pass takes it. */
+function passModel({ model, quantized }: AdaptedModel): PassModel {
+  return { ...model, ...(quantized === undefined ? {} : { quantized }) };
 }
 
 export interface LossGraphOptions {
@@ -108,7 +115,8 @@ interface LossParts {
 }
 
 /** Forward pass over packs to the loss of each labelled row. */
-function buildLoss({ model, adapter }: AdaptedModel, { clients, maxLabelledRows }: LossGraphOptions, training: boolean): LossParts {
+function buildLoss(adapted: AdaptedModel, { clients, maxLabelledRows }: LossGraphOptions, training: boolean): LossParts {
+  const { model, adapter } = adapted;
   const builder = new GraphBuilder();
   const tokens = (name: string): Value => builder.input(name, "int32", [clients, "B", "T"]);
   const [ids, given, segments] = [tokens("ids"), tokens("positions"), tokens("segments")];
@@ -130,7 +138,7 @@ function buildLoss({ model, adapter }: AdaptedModel, { clients, maxLabelledRows 
 
   const rows = multiplyDims(clients, "B");
   const sight = packSight(g.reshape(segments, [rows, "T"]), g.reshape(positions, [rows, "T"]));
-  const pass = new ForwardPass(builder, model, { ids, positions, sight, ...(prefix > 0 ? { keys: "S" } : {}) }, attached?.hooks ?? {});
+  const pass = new ForwardPass(builder, passModel(adapted), { ids, positions, sight, ...(prefix > 0 ? { keys: "S" } : {}) }, attached?.hooks ?? {});
   const hidden = model.forward(pass);
   const labelled = g.gatherRows(hidden, labelledRows); // [C, L, D]
   const nll = adapter?.changesHead === true
@@ -175,7 +183,8 @@ export const HIDDEN_POSITION = 1 << 30;
  * positions b · T + t whose logits are wanted; parameters `[C, P']` and frozen tensors where there is an adapter.
  * Outputs: logits `[C, L, V]`, key_i, value_i `[X, K, S, E]` with S = P + T.
  */
-export function generateGraph({ model, adapter }: AdaptedModel, clients: Dim): Graph {
+export function generateGraph(adapted: AdaptedModel, clients: Dim): Graph {
+  const { model, adapter } = adapted;
   const builder = new GraphBuilder();
   const batch = multiplyDims(clients, "B");
   const ids = builder.input("ids", "int32", [clients, "B", "T"]);
@@ -186,7 +195,7 @@ export function generateGraph({ model, adapter }: AdaptedModel, clients: Dim): G
   const cacheInput = (name: string): Value => builder.input(name, "float32", [batch, model.keyValueHeads, "P", model.headWidth]);
   const past = Array.from({ length: model.layers }, (_, i): LayerCache => ({ key: cacheInput(`past_key_${i}`), value: cacheInput(`past_value_${i}`) }));
   const sight = positionSight(g.reshape(positions, [batch, "T"]), keyPositions);
-  const pass = new ForwardPass(builder, model, { ids, positions, sight, past, keys: "S" }, attached?.hooks ?? {});
+  const pass = new ForwardPass(builder, passModel(adapted), { ids, positions, sight, past, keys: "S" }, attached?.hooks ?? {});
   const last = g.gatherRows(model.forward(pass), rows); // [C, L, D]
   builder.output("logits", logitsOf(pass, model, last));
   pass.cache.forEach(({ key, value }, i) => {

@@ -48,8 +48,8 @@ export async function openModel(setup: TrainerSetup): Promise<OpenedModel> {
   const { modelFolder, adapter: settings, seed } = setup;
   const model = await openArchitecture(modelFolder);
   const adapter = settings === undefined ? undefined : bindFor(settings, model, setup);
-  const base = await prepareBase(modelFolder, model);
-  const sessions = new SessionPool({ model, adapter, weights: base.weights, runtime: setup.runtime, training: setup.training, packTokens: setup.packTokens });
+  const base = await prepareBase(modelFolder, model, setup.runtime.basePrecision);
+  const sessions = new SessionPool({ model, adapter, quantized: base.quantized, weights: base.weights, runtime: setup.runtime, training: setup.training, packTokens: setup.packTokens });
   const opened = settings === undefined || adapter === undefined ? undefined : new OpenedAdapter({ settings, adapter, seed, context: startContext(modelFolder, model), encoder: () => sessions.encoder() });
   return { model, adapter, sessions, opened };
 }

@@ -6,8 +6,8 @@ import { runtimeSchema } from "./settings.ts";
 const auto = runtimeSchema.parse({});
 
 test("what a config sets is kept, but a group is never larger than a round's clients", () => {
-  const settings = runtimeSchema.parse({ threads: 3, clients_side_by_side: 5, tokens_per_micro_batch: 77 });
-  expect(resolveRuntime(settings, { hiddenSize: 64, clients: 9, stepTokens: 10 })).toEqual({ device: "cpu", threads: 3, clientsSideBySide: 5, tokensPerMicroBatch: 77 });
+  const settings = runtimeSchema.parse({ threads: 3, clients_side_by_side: 5, tokens_per_micro_batch: 77, base_precision: "int8" });
+  expect(resolveRuntime(settings, { hiddenSize: 64, clients: 9, stepTokens: 10 })).toMatchObject({ device: "cpu", threads: 3, clientsSideBySide: 5, tokensPerMicroBatch: 77, basePrecision: "int8" });
   expect(resolveRuntime(settings, { hiddenSize: 64, clients: 2, stepTokens: 10 }).clientsSideBySide).toBe(2);
 });
 

@@ -30,6 +30,7 @@ export function resolveRuntime(settings: RuntimeSettings, { hiddenSize, clients,
   const fitting = tiny ? Math.min(SIDE_BY_SIDE.most, Math.floor(SIDE_BY_SIDE.tokens / stepTokens)) : 1;
   return {
     device: "cpu",
+    basePrecision: settings.base_precision,
     threads: threads === "auto" ? availableParallelism() : threads,
     clientsSideBySide: Math.max(1, Math.min(clients, sideBySide === "auto" ? fitting : sideBySide)),
     tokensPerMicroBatch: tokens === "auto" ? (tiny ? TOKENS.tiny : TOKENS.other) : tokens,

@@ -2,9 +2,11 @@
 import { FedtuneError, must } from "../../core/base/errors.ts";
 import type { Graph } from "../../engine/graph/types.ts";
 import type { WeightFiles } from "../../engine/graph/weights.ts";
-import { optimizerGraph } from "../../engine/passes/optimizers.ts";
+import { optimizerGraph, optimizerState } from "../../engine/passes/optimizers.ts";
+import { openDeviceMemory } from "../../engine/runtime/device-memory.ts";
 import { openSession } from "../../engine/runtime/onnx-session.ts";
 import type { Session } from "../../engine/runtime/onnx-session.ts";
+import type { DeviceMemory } from "../../engine/runtime/resident.ts";
 import { encoderGraph, generateGraph, lossGraph, prefixGraph, trainGraph } from "./graphs.ts";
 import type { AdaptedModel, MaskInput } from "./graphs.ts";
 import type { ResolvedRuntime } from "./setup.ts";
@@ -24,16 +26,21 @@ export class SessionPool implements Disposable, AsyncDisposable {
   readonly #open = new Map<string, Promise<Session>>();
   readonly #masks = new Map<boolean, readonly MaskInput[]>();
   #disposed = false;
+  /** Where parameters, gradients and moments stay between runs. */
+  readonly memory: DeviceMemory;
 
   constructor(options: PoolOptions) {
     this.#options = options;
+    this.memory = openDeviceMemory(options.runtime.device);
   }
 
-  #session(key: string, graph: () => Graph): Promise<Session> {
+  /** `kept`: outputs that stay in the device's memory between runs. */
+  #session(key: string, graph: () => Graph, kept: readonly string[] = []): Promise<Session> {
     if (this.#disposed) throw new FedtuneError("internal", { where: "sessions", expected: "an open trainer", got: "one that was closed" });
+    const { weights, runtime: { threads, device } } = this.#options;
     let session = this.#open.get(key);
     if (session === undefined) {
-      session = openSession(graph(), { threads: this.#options.runtime.threads, weights: this.#options.weights });
+      session = openSession(graph(), { threads, device, weights, ...(kept.length === 0 ? {} : { resident: { memory: this.memory, outputs: kept } }) });
       this.#open.set(key, session);
     }
     return session;
@@ -53,14 +60,13 @@ export class SessionPool implements Disposable, AsyncDisposable {
       const { graph, masks } = trainGraph(this.#options, options);
       this.#masks.set(several, masks);
       return graph;
-    });
+    }, ["accumulated_out"]);
     return { session, masks: this.#masks.get(several) ?? [] };
   }
 
   /** The model, under its adapter or bare. */
   #model(adapted: boolean): AdaptedModel {
-    const { model, adapter } = this.#options;
-    return { model, adapter: adapted ? adapter : undefined };
+    return { ...this.#options, adapter: adapted ? this.#options.adapter : undefined };
   }
 
   loss(adapted: boolean): Promise<Session> {
@@ -84,13 +90,14 @@ export class SessionPool implements Disposable, AsyncDisposable {
 
   optimizer(): Promise<Session> {
     const { optimizer, max_grad_norm } = this.#options.training;
-    return this.#session("optimizer", () => optimizerGraph(optimizer, max_grad_norm));
+    return this.#session("optimizer", () => optimizerGraph(optimizer, max_grad_norm), ["parameters", ...optimizerState(optimizer)].map((name) => `${name}_out`));
   }
 
   [Symbol.dispose](): void {
     this.#disposed = true;
     for (const session of this.#open.values()) void session.then((s) => s[Symbol.dispose](), () => undefined);
     this.#open.clear();
+    void this.memory[Symbol.asyncDispose]();
   }
 
   /** Disposes of the pool and resolves once every session is freed: a worker must not end before. */
@@ -98,5 +105,6 @@ export class SessionPool implements Disposable, AsyncDisposable {
     const open = [...this.#open.values()];
     this[Symbol.dispose]();
     await Promise.allSettled(open);
+    await this.memory[Symbol.asyncDispose]();
   }
 }

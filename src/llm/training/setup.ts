@@ -1,12 +1,16 @@
 /** What it takes to make a trainer: plain data that can be sent to a worker. */
 import type { AdapterSettings } from "../adapters/settings.ts";
+import type { BasePrecision } from "../architectures/quantized-weights.ts";
+import type { Device } from "../../engine/graph/onnx/emitter.ts";
 import type { EncodedDataset } from "../data/types.ts";
 import type { TrainingSettings } from "./settings.ts";
 
 /** Automatic choices already resolved: a trainer decides nothing by itself. */
 export interface ResolvedRuntime {
-  readonly device: "cpu";
+  readonly device: Device;
   readonly threads: number;
+  /** How the base is held; adapters, moments and loss are float32. */
+  readonly basePrecision: BasePrecision;
   readonly clientsSideBySide: number;
   readonly tokensPerMicroBatch: number;
 }
