@@ -42,6 +42,9 @@ const BYTES = [7, -127, 33, 90, -12, 5, 127, -64, 1, 0, 45, -101, 88, 23, -9];
 const TURNED = [7, 90, 127, 0, 88, -127, -12, -64, 45, 23, 33, 5, 1, -101, -9];
 const bytes = (values: readonly number[], ...shape: Dim[]): CaseInput => ({ dtype: "int8", shape, fill: values, learns: false });
 
+/** Bytes of two 4-bit numbers each. */
+const packed = (...shape: readonly [number, number]): CaseInput => ({ dtype: "uint8", shape, fill: Array.from({ length: shape[0] * shape[1] }, (_, i) => (i * 37 + 11) % 256), learns: false });
+
 const BTD = { B: 2, T: 3, D: 5 };
 
 /** The three ways in which two inputs meet; `second` draws the right one. */
@@ -97,6 +100,10 @@ export const OP_CASES: { readonly [K in OpName]: readonly OpCase<OpAttributes[K]
     { shows: "with scales", inputs: [real(2, "T", 5), bytes(BYTES, 5, 3), bytes(TURNED, 3, 5), given([0.01, 0.3, 0.002], 3)], attributes: {}, symbols: BTD, tolerance: 0.02 },
     { shows: "without scales, a row of zeros", inputs: [given([0, 0, 0, 0, 0, 1, -2, 3, 5, -7], 2, 5), bytes(BYTES, 5, 3), bytes(TURNED, 3, 5)], attributes: {}, tolerance: 0.02 },
     { shows: "rows that rounding does not change", inputs: [given([127, -127, 5, 0, 64, 12.7, 1.3, -3.1, 0.1, 4], 2, 5), bytes(BYTES, 5, 3), bytes(TURNED, 3, 5)], attributes: {} },
+  ],
+  Int4MatMul: [
+    { shows: "the weight turned", inputs: [real("B", 3, 32), packed(5, 16), given([0.3, 0.01, 2, 0.7, 0.05], 5, 1)], attributes: { transB: true }, symbols: BTD },
+    { shows: "as it lies, two blocks a row", inputs: [real(7, 3), packed(3, 32), given([0.3, 0.01, 2, 0.7, 0.05, 1.1], 3, 2)], attributes: { transB: false } },
   ],
   Where: [
     { shows: "equal shapes", inputs: [truth(3, 5), real(3, 5), real(3, 5)], attributes: {} },

@@ -19,6 +19,7 @@ function fill({ dtype, fill: how }: CaseInput, shape: readonly number[], purpose
   const key = randomKey(7, purpose);
   const values = how === "normal" ? normals(key, [], n) : how === "positive" ? normals(key, [], n).map((x) => 0.5 + Math.abs(x)) : how === "truth" ? uniforms(key, [], n).map(Math.round) : how;
   if (dtype === "bool") return tensor("bool", shape, Uint8Array.from(values));
+  if (dtype === "uint8") return tensor("uint8", shape, Uint8Array.from(values));
   if (dtype === "int8") return tensor("int8", shape, Int8Array.from(values));
   if (dtype === "int32") return tensor("int32", shape, Int32Array.from(values));
   return tensor("float32", shape, Float32Array.from(values));

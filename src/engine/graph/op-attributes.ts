@@ -42,6 +42,8 @@ export interface OpAttributes {
   readonly MatMul: { readonly transA: boolean; readonly transB: boolean; readonly alpha: number };
   /** A product with an 8-bit weight, given in both layouts; rows are rounded at run time. */
   readonly QuantizedMatMul: None;
+  /** A product with a 4-bit weight, dequantised for it in blocks. */
+  readonly Int4MatMul: { readonly transB: boolean };
   readonly Reshape: { readonly shape: readonly Dim[] };
   readonly Transpose: { readonly permutation: readonly number[] };
   readonly Expand: { readonly shape: readonly Dim[] };

@@ -7,7 +7,7 @@ import { Concat, Expand, Reshape, Split, Transpose } from "./layout.ts";
 import { MatMul } from "./linear.ts";
 import { CrossEntropy, LinearCrossEntropy } from "./loss.ts";
 import { LayerNorm, RmsNorm, RotaryEmbedding, Softmax } from "./normalisation.ts";
-import { QuantizedMatMul } from "./quantized.ts";
+import { Int4MatMul, QuantizedMatMul } from "./quantized.ts";
 import { ReduceMax, ReduceMean, ReduceSum } from "./reduce.ts";
 import type { OpRecord } from "./record.ts";
 
@@ -17,6 +17,6 @@ const { Add, Sub, Mul, Div, Neg, Exp, Log, Sqrt, Sin, Cos, Min, Max, Where, Equa
 export const OPS: { readonly [K in OpName]: OpRecord<OpAttributes[K]> } = {
   Add, Sub, Mul, Div, Neg, Exp, Log, Sqrt, Sin, Cos, Sigmoid, Silu, Tanh, Erf, Relu, Gelu,
   Min, Max, Where, Equal, LessOrEqual, And, Or, Not, IsFinite, StopGradient, Cast, Dropout,
-  MatMul, QuantizedMatMul, Reshape, Transpose, Expand, Split, Concat, ReduceSum, ReduceMean, ReduceMax, Gather, GatherRows, ScatterRows,
+  MatMul, QuantizedMatMul, Int4MatMul, Reshape, Transpose, Expand, Split, Concat, ReduceSum, ReduceMean, ReduceMax, Gather, GatherRows, ScatterRows,
   Softmax, RmsNorm, LayerNorm, RotaryEmbedding, CrossEntropy, LinearCrossEntropy,
 };

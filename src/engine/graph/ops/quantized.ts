@@ -1,5 +1,5 @@
 /**
- * Products with an 8-bit weight: weights rounded once per output column, activations at run time per row (Dettmers et al.
+ * Products with a rounded weight. 8 bits: weights rounded once per output column, activations at run time per row (Dettmers et al.
  * 2022, "LLM.int8()", section 3.1, without its outlier columns). Both directions are 8-bit products; integer products have
  * no transposed form, so the weight comes in two layouts.
  */
@@ -9,7 +9,7 @@ import { multiplyDims } from "../dims.ts";
 import type { OnnxEmitter } from "../onnx/emitter.ts";
 import type { OpAttributes } from "../op-attributes.ts";
 import * as g from "../operations.ts";
-import { dimAt, shapeError } from "./record.ts";
+import { arity3, dimAt, shapeError } from "./record.ts";
 import type { OpRecord } from "./record.ts";
 
 /** Largest magnitude of a signed 8-bit number that has a negative. */
@@ -72,5 +72,53 @@ export const QuantizedMatMul: OpRecord<OpAttributes["QuantizedMatMul"]> = {
     const zero = e.constant(tensor("uint8", [], Uint8Array.of(ZERO_POINT)));
     const product = e.fresh("MatMulIntegerToFloat", [rows, w, one, scales ?? one, zero], { domain: "com.microsoft" });
     e.reshape(e.fresh("Mul", [product, rowScales]), [n, dimAt(to, to.length - 1)], to, y);
+  },
+};
+
+/** Elements of a row that share one scale. */
+export const BLOCK = 32;
+
+/**
+ * y = x · W or x · Wᵀ (`transB`) with W `[R, S]` in 4 bits: two elements a byte in uint8 `[R, S/2]`, the first in the low half,
+ * stored as element + 8; one scale for each 32 along a row, `[R, S/32]`. W is made whole for the product and dropped after it:
+ * MatMulNBits, which is for one direction, took 1.9 times as long (LOG.md).
+ */
+export const Int4MatMul: OpRecord<OpAttributes["Int4MatMul"]> = {
+  infer: (inputs, { transB }) => {
+    const [x, data, scales] = arity3("Int4MatMul", inputs);
+    const [r, half] = [data.shape[0], data.shape[1]];
+    const s = typeof half === "number" ? 2 * half : -1;
+    const [k, n] = transB ? [s, r] : [r, s];
+    if (x.dtype !== "float32" || data.dtype !== "uint8" || n === undefined || x.shape.at(-1) !== k || scales.shape[0] !== r || scales.shape[1] !== s / BLOCK) throw shapeError("Int4MatMul", "float32 […, K], uint8 [R, S/2] and float32 [R, S/32]", inputs);
+    return [{ dtype: "float32", shape: x.shape.with(-1, n) }];
+  },
+  gradient: ({ inputs: [, data, scales], gradients: [dy], attributes: { transB }, needs }) => {
+    if (data === undefined || scales === undefined || dy === undefined) return [];
+    if (needs.slice(1).some(Boolean)) throw new Error("Int4MatMul: a 4-bit weight does not train");
+    return [g.int4MatMul(dy, data, scales, { transB: !transB }), undefined, undefined];
+  },
+  reference: ([x, data, scales], { transB }) => {
+    const [a, packed] = [must(x, "rows"), must(data, "weight")];
+    const [r = 1, half = 1] = packed.shape;
+    const s = 2 * half;
+    const weight = (row: number, column: number): number => {
+      const byte = packed.data[row * half + (column >> 1)] ?? 0;
+      return (((column & 1) === 0 ? byte & 15 : byte >> 4) - 8) * (scales?.data[row * (s / BLOCK) + Math.floor(column / BLOCK)] ?? 0);
+    };
+    const [k, n] = transB ? [s, r] : [r, s];
+    const rows = a.data.length / k;
+    return [Float64Array.from({ length: rows * n }, (_, at) => {
+      const [row, c] = [Math.floor(at / n), at % n];
+      let sum = 0;
+      for (let i = 0; i < k; i++) sum += (a.data[row * k + i] ?? 0) * (transB ? weight(c, i) : weight(i, c));
+      return sum;
+    })];
+  },
+  lower: (e, { inputs: [x = "", data = "", scales = ""], outputs, inputTypes: [, packed], attributes: { transB } }) => {
+    // Row numbers that depend on the input: else the whole weight would be made once, when the session opens, and kept.
+    const nothing = e.fresh("Mul", [e.fresh("Shape", [x], { attributes: { start: 0n, end: 1n } }), e.integers([0])]);
+    const rows = e.fresh("Add", [e.integers(Array.from({ length: Number(packed?.shape[0] ?? 0) }, (_, i) => i)), nothing]);
+    const weight = e.fresh("GatherBlockQuantized", [data, rows, scales], { domain: "com.microsoft", attributes: { bits: 4n, block_size: BigInt(BLOCK), gather_axis: 0n, quantize_axis: 1n } });
+    e.node("FusedMatMul", [x, weight], outputs, { domain: "com.microsoft", attributes: { transA: 0n, transB: BigInt(transB), alpha: 1 } });
   },
 };
