@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { must } from "../../src/core/base/errors.ts";
 import type { NamedTensors } from "../../src/core/base/tensor.ts";
+import type { Device } from "../../src/engine/graph/onnx/emitter.ts";
 import { readSafetensors } from "../../src/core/formats/safetensors.ts";
 import { exportMerged } from "../../src/llm/adapters/merge.ts";
 import { readAdapterSettings, readAdapterTensors } from "../../src/llm/adapters/adapter-folder.ts";
@@ -46,13 +47,13 @@ const valuesOf = (tensors: NamedTensors, name: string): ArrayLike<number> => Flo
 
 const relativeError = (actual: number, expected: number): number => Math.abs(actual - expected) / Math.abs(expected);
 
-async function mergedLoss(run: GoldenRun, modelFolder: string, tensors: NamedTensors<"float32">, golden: Case): Promise<number> {
+async function mergedLoss(run: GoldenRun, modelFolder: string, tensors: NamedTensors<"float32">, golden: Case, device: Device): Promise<number> {
   const out = mkdtempSync(join(tmpdir(), "fedtune-golden-"));
   try {
     const { model, adapter, opened } = run.opened;
     const { parameters, frozen } = await must(opened, "adapter").saved(tensors);
     exportMerged({ modelFolder, out: join(out, "merged") }, model, must(adapter, "adapter"), new Map([...parameters, ...frozen]));
-    using merged = await GoldenRun.open(join(out, "merged"), undefined, golden);
+    using merged = await GoldenRun.open(join(out, "merged"), undefined, golden, device);
     return await merged.loss(undefined);
   } finally {
     rmSync(out, { recursive: true, force: true });
@@ -80,12 +81,12 @@ export async function subjectOf(folder: string, models: readonly string[]): Prom
   return { architecture: modelType, method: readAdapterSettings(join(folder, "adapter")).method, witness: { torch, transformers, peft } };
 }
 
-/** The largest differences of one case. */
-export async function checkCase(folder: string, models: readonly string[]): Promise<Differences> {
+/** The largest differences of one case, computed on a device. */
+export async function checkCase(folder: string, models: readonly string[], device: Device = "cpu"): Promise<Differences> {
   const golden = readCase(folder);
   const modelFolder = modelFolderOf(folder, golden, models);
   const adapterFolder = join(folder, "adapter");
-  using run = await GoldenRun.open(modelFolder, adapterFolder, golden);
+  using run = await GoldenRun.open(modelFolder, adapterFolder, golden, device);
   const known = new Set(run.specs.map(({ name }) => name));
   const [before, after] = [recorded(join(folder, "before.safetensors"), known), recorded(join(folder, "after.safetensors"), known)];
   // Recorded tensors are float32.
@@ -103,7 +104,7 @@ export async function checkCase(folder: string, models: readonly string[]): Prom
     logits: distance(onlyVisible(logits.data as Float32Array), onlyVisible(must(readSafetensors(join(folder, "logits.safetensors")).tensors.get("logits"), "logits").data as Float32Array)),
     gradients: largestDistance(gradient, recorded(join(folder, "gradients.safetensors"), known), valuesOf),
     change: Math.max(...[...before.keys()].map((name) => distance(actualChange(name), expectedChange(name)))),
-    ...(golden.merged_loss === undefined ? {} : { merged_loss: relativeError(await mergedLoss(run, modelFolder, start, golden), golden.merged_loss) }),
+    ...(golden.merged_loss === undefined ? {} : { merged_loss: relativeError(await mergedLoss(run, modelFolder, start, golden, device), golden.merged_loss) }),
     ...(golden.base_loss === undefined ? {} : { base_loss: relativeError(await run.loss(undefined), golden.base_loss) }),
   };
 }

@@ -1,51 +1,67 @@
 /** Runs a graph by onnxruntime-node: the fast path. Weights are mapped from their file, not copied. */
-import { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
+import { InferenceSession } from "onnxruntime-node";
+import type { Tensor as OrtTensor } from "onnxruntime-node";
 import { FedtuneError, must } from "../../core/base/errors.ts";
 import { trackResource } from "../../core/base/disposal.ts";
-import type { ArrayOf, DType, Tensor } from "../../core/base/tensor.ts";
+import type { Tensor } from "../../core/base/tensor.ts";
 import { formatShape } from "../../core/base/tensor.ts";
 import type { Dim } from "../graph/dims.ts";
 import { encodeOnnx } from "../graph/onnx/encode.ts";
+import type { Device } from "../graph/onnx/emitter.ts";
 import { hashGraph } from "../graph/print.ts";
 import type { Graph } from "../graph/types.ts";
 import { verifyGraph } from "../graph/verify.ts";
 import type { WeightFiles } from "../graph/weights.ts";
+import { deviceOptions } from "./device-options.ts";
+import { fromOrt, residentOf, toOrt } from "./resident.ts";
+import type { DeviceMemory, Resident } from "./resident.ts";
 
 export interface SessionOptions {
   /** Threads of one run. */
   readonly threads: number;
+  /** Where it runs; absent: on the CPU. */
+  readonly device?: Device;
+  /** Outputs that stay in a device's memory, and that memory. */
+  readonly resident?: { readonly memory: DeviceMemory; readonly outputs: readonly string[] };
   /** Absent where the graph has no weights. */
   readonly weights?: WeightFiles;
   /** File prefix for onnxruntime's profile of every node; absent: no profile. */
   readonly profile?: string;
 }
 
-/** A graph that is ready to run. Outputs of one run may be fed to the next without a copy. */
-export interface Session extends Disposable {
-  /** Runs once; every input by name. Throws an internal error where a feed does not fit. */
-  run(feeds: Readonly<Record<string, Tensor>>): Promise<Readonly<Record<string, Tensor>>>;
+/** Inputs of a run by name: from the host, or kept by a run before. */
+export type Feeds = Readonly<Record<string, Tensor | Resident>>;
+
+/** What a run gave: outputs on the host, and those that stay with the device, to be fed again and then disposed of. */
+export interface KeptOutputs {
+  readonly host: Readonly<Record<string, Tensor>>;
+  readonly kept: Readonly<Record<string, Resident>>;
 }
 
-// Dtypes that onnxruntime names otherwise, or does not take, are left out: no graph of ours feeds them.
-const FEEDABLE = { float32: "float32", int32: "int32", int64: "int64", bool: "bool", uint8: "uint8", int8: "int8", float64: "float64" } as const;
-type Feedable = keyof typeof FEEDABLE;
-
-function isFeedable(dtype: string): dtype is Feedable {
-  return dtype in FEEDABLE;
+/** A graph that is ready to run. Outputs of one run may be fed to the next without a copy. */
+export interface Session extends Disposable {
+  /** Runs once; every input by name. All outputs come to the host. Throws an internal error where a feed does not fit. */
+  run(feeds: Feeds): Promise<Readonly<Record<string, Tensor>>>;
+  /** Runs once; the outputs that the session was opened to keep stay with its device. */
+  runKeeping(feeds: Feeds): Promise<KeptOutputs>;
 }
 
 class OnnxSession implements Session {
   readonly #session: InferenceSession;
   readonly #graph: Graph;
+  readonly #device: Device;
+  readonly #resident: SessionOptions["resident"];
   readonly #released = trackResource("session");
   #disposed = false;
 
-  constructor(session: InferenceSession, graph: Graph) {
+  constructor(session: InferenceSession, graph: Graph, { device = "cpu", resident }: SessionOptions) {
     this.#session = session;
     this.#graph = graph;
+    this.#device = device;
+    this.#resident = resident;
   }
 
-  async run(feeds: Readonly<Record<string, Tensor>>): Promise<Readonly<Record<string, Tensor>>> {
+  #feeds(feeds: Feeds): Record<string, OrtTensor> {
     const ortFeeds: Record<string, OrtTensor> = {};
     const bindings = new Map<Dim, { readonly value: number; readonly input: string }>();
     for (const { name, id } of this.#graph.inputs) {
@@ -64,16 +80,29 @@ class OnnxSession implements Session {
         }
         bindings.set(dim, { value, input: name });
       });
-      if (!isFeedable(fed.dtype)) throw new Error(`session: input ${name}: ${fed.dtype} cannot be fed`);
-      // The dtype names the array's type; the constructor's overloads cannot see that through a union.
-      ortFeeds[name] = new OrtTensor(fed.dtype as "float32", fed.data as Float32Array, fed.shape);
+      ortFeeds[name] = toOrt(fed, this.#device);
     }
-    const results = await this.#session.run(ortFeeds);
-    const outputs: Record<string, Tensor> = {};
+    return ortFeeds;
+  }
+
+  async runKeeping(feeds: Feeds): Promise<KeptOutputs> {
+    const results = await this.#session.run(this.#feeds(feeds));
+    const host: Record<string, Tensor> = {};
+    const kept: Record<string, Resident> = {};
     for (const { name } of this.#graph.outputs) {
       const result = must(results[name], name);
-      if (!isFeedable(result.type)) throw new Error(`session: output ${name} has dtype ${result.type}`);
-      outputs[name] = { dtype: result.type, shape: result.dims, data: result.data as ArrayOf[DType] };
+      if (this.#resident?.outputs.includes(name) === true) kept[name] = residentOf(result, this.#resident.memory);
+      else host[name] = fromOrt(result, this.#device);
+    }
+    return { host, kept };
+  }
+
+  async run(feeds: Feeds): Promise<Readonly<Record<string, Tensor>>> {
+    const { host, kept } = await this.runKeeping(feeds);
+    const outputs: Record<string, Tensor> = { ...host };
+    for (const [name, output] of Object.entries(kept)) {
+      using resident = output;
+      outputs[name] = await resident.read();
     }
     return outputs;
   }
@@ -93,17 +122,17 @@ class OnnxSession implements Session {
  */
 export async function openSession(graph: Graph, options: SessionOptions): Promise<Session> {
   verifyGraph(graph);
-  const { weights } = options;
-  const bytes = encodeOnnx(graph, (name) => must(weights, `weights for ${name}`).locate(name));
+  const { weights, device = "cpu", resident } = options;
+  const bytes = encodeOnnx(graph, (name) => must(weights, `weights for ${name}`).locate(name), device);
   try {
     const session = await InferenceSession.create(bytes, {
-      executionProviders: ["cpu"],
+      ...deviceOptions(device),
       intraOpNumThreads: options.threads,
       interOpNumThreads: 1,
       executionMode: "sequential",
       graphOptimizationLevel: "all",
       enableMemPattern: false,
-      logSeverityLevel: 3,
+      ...(resident === undefined || device !== "webgpu" ? {} : { preferredOutputLocation: Object.fromEntries(resident.outputs.map((name) => [name, "gpu-buffer" as const])) }),
       ...(options.profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: options.profile }),
       extra: {
         session: {
@@ -113,7 +142,7 @@ export async function openSession(graph: Graph, options: SessionOptions): Promis
         },
       },
     });
-    return new OnnxSession(session, graph);
+    return new OnnxSession(session, graph, options);
   } catch (cause) {
     throw new FedtuneError("internal", {
       where: `graph ${hashGraph(graph).slice(0, 12)}`, expected: "onnxruntime to accept it", got: cause instanceof Error ? cause.message : String(cause),

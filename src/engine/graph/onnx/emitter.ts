@@ -6,7 +6,13 @@ import type { Dim } from "../dims.ts";
 /** An ONNX attribute: an integer stays one when written as bigint. */
 export type OnnxAttribute = number | bigint | string | readonly bigint[];
 
+/** Devices that a model can run on. */
+export const DEVICES = ["cpu", "cuda", "webgpu"] as const;
+/** Where a model runs: ops choose by it among equal forms, for a kernel that one device has and another lacks. */
+export type Device = (typeof DEVICES)[number];
+
 export interface OnnxEmitter {
+  readonly device: Device;
   /** Adds a node. Outputs are names ("" for one that is not wanted), or a count of fresh names. Returns the names. */
   node(op: string, inputs: readonly string[], outputs: readonly string[] | number, options?: { readonly attributes?: Readonly<Record<string, OnnxAttribute>>; readonly domain?: string }): readonly string[];
   /** Adds a node with one fresh output. */

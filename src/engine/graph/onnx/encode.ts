@@ -9,7 +9,7 @@ import { OPS } from "../ops/all.ts";
 import type { LoweredNode, OpRecord } from "../ops/record.ts";
 import type { Graph, TensorType } from "../types.ts";
 import type { WeightLocation } from "../weights.ts";
-import type { OnnxAttribute, OnnxEmitter } from "./emitter.ts";
+import type { Device, OnnxAttribute, OnnxEmitter } from "./emitter.ts";
 import {
   AttributeProto_AttributeType, AttributeProtoSchema, GraphProtoSchema, ModelProtoSchema, NodeProtoSchema, OperatorSetIdProtoSchema, StringStringEntryProtoSchema,
   TensorProto_DataLocation, TensorProto_DataType, TensorProtoSchema, TensorShapeProto_DimensionSchema, TensorShapeProtoSchema, TypeProto_TensorSchema, TypeProtoSchema, ValueInfoProtoSchema,
@@ -55,6 +55,7 @@ function encodeWeight(name: string, { dtype, shape }: TensorType, { file, offset
 
 /** Names that the encoder makes up start with "%", so that an input called "v1" meets none of them. */
 class Emitter implements OnnxEmitter {
+  readonly device: Device;
   readonly nodes: NodeProto[] = [];
   readonly initializers: TensorProto[] = [];
   readonly #constants = new Map<string, string>();
@@ -62,6 +63,10 @@ class Emitter implements OnnxEmitter {
   /** Where the value of a symbol can be read: a value and the axis that has just this symbol. */
   readonly #symbols = new Map<string, { readonly value: string; readonly axis: number }>();
   #fresh = 0;
+
+  constructor(device: Device) {
+    this.device = device;
+  }
 
   learnSymbols(value: string, { shape }: TensorType): void {
     shape.forEach((dim, axis) => {
@@ -139,9 +144,9 @@ class Emitter implements OnnxEmitter {
   }
 }
 
-/** The ONNX model of a graph. `locate` says where each weight's bytes lie. */
-export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocation): Uint8Array {
-  const emitter = new Emitter();
+/** The ONNX model of a graph, in the form that suits a device. `locate` says where each weight's bytes lie. */
+export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocation, device: Device = "cpu"): Uint8Array {
+  const emitter = new Emitter(device);
   const names = new Map<number, string>();
   const typeOf = (id: number): TensorType => must(graph.values[id], `value ${id}`);
   const used = new Set([...graph.nodes.flatMap((n) => n.inputs), ...graph.outputs.map((o) => o.id)]);
