@@ -12,7 +12,7 @@ import { isShape, shapeFolder } from "./shapes.ts";
 export interface StepBenchOptions {
   /** Folder of a model, or the name of a shape (random weights). */
   readonly model: string;
-  readonly precision: "float32" | "int8";
+  readonly precision: "float32" | "int8" | "int4";
   readonly batch: number;
   readonly tokens: number;
   /** Rows of a file; absent: random tokens. */

@@ -126,6 +126,9 @@ export function quantizedMatMul(x: Value, { weight, transposed, scales }: { read
   return emitOne("QuantizedMatMul", scales === undefined ? [x, weight, transposed] : [x, weight, transposed, scales], {});
 }
 
+/** Elements of a row of a 4-bit weight that share one scale. */
+export const INT4_BLOCK = 32;
+
 /** x `[…, K]` · W, or · Wᵀ, with a 4-bit W `[R, S]` packed as uint8 `[R, S/2]` with scales `[R, S/32]`. */
 export function int4MatMul(x: Value, data: Value, scales: Value, options: { readonly transB: boolean }): Value {
   return emitOne("Int4MatMul", [x, data, scales], options);

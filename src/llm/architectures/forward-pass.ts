@@ -10,7 +10,7 @@ import type { Dim } from "../../engine/graph/dims.ts";
 import * as g from "../../engine/graph/operations.ts";
 import type { Value } from "../../engine/graph/value.ts";
 import type { AdapterHooks, BaseTensor, LayerCache, LinearModule, SublayerKind } from "./sites.ts";
-import { quantizedProduct } from "./quantized-weights.ts";
+import { roundedProduct, type RoundedBase } from "./quantized-weights.ts";
 import { attend, prefixSight, splitHeads } from "./attention.ts";
 import type { AttentionShape, Sight } from "./attention.ts";
 import { rotate } from "./rotary.ts";
@@ -31,8 +31,8 @@ export interface ForwardInputs {
 
 /** What a pass needs to know of a model. */
 export interface PassModel {
-  /** Names of the prepared tensors that are held in 8 bits; absent: none. */
-  readonly quantized?: ReadonlySet<string>;
+  /** Which prepared tensors are held rounded; absent: none. */
+  readonly rounded?: RoundedBase | undefined;
   readonly vocabSize: number;
   readonly tensors: readonly BaseTensor[];
   readonly linears: readonly LinearModule[];
@@ -139,21 +139,15 @@ export class ForwardPass {
     const { tensor: t } = must(this.#parts.get(this.#model.tied.get(first.weight) ?? first.weight), first.weight);
     const together = modules.length > 1 && t.parts.length === modules.length && modules.every((m, i) => t.parts[i]?.name === m.weight && inputs[i] === x && this.#hooks.weight?.(m.weight) === undefined);
     if (!together) return undefined;
-    const rounded = this.#roundedProduct(first, x);
+    const rounded = roundedProduct(this.builder, this.#model.rounded, t.name, x);
     return g.split(rounded ?? g.matMul(x, this.builder.weight(t.name, "float32", t.shape), { transB: true }), 2, modules.map((m) => m.outFeatures));
   }
 
-  /** The product with the prepared tensor that holds a module's weight in 8 bits; undefined where it is held otherwise. */
-  #roundedProduct({ weight, layout }: LinearModule, x: Value): Value | undefined {
-    const { tensor: t } = must(this.#parts.get(this.#model.tied.get(weight) ?? weight), weight);
-    return this.#model.quantized?.has(t.name) === true ? quantizedProduct(this.builder, t, layout, x) : undefined;
-  }
-
   #project(module: LinearModule, x: Value): Value {
-    const rounded = this.#hooks.weight?.(module.weight) === undefined ? this.#roundedProduct(module, x) : undefined;
+    const { name, parts } = must(this.#parts.get(this.#model.tied.get(module.weight) ?? module.weight), module.weight).tensor;
+    const rounded = this.#hooks.weight?.(module.weight) === undefined ? roundedProduct(this.builder, this.#model.rounded, name, x) : undefined;
     if (rounded !== undefined) {
       // Outputs of joined modules lie side by side: the others' are made and left.
-      const { parts } = must(this.#parts.get(module.weight), module.weight).tensor;
       return parts.length === 1 ? rounded : must(g.split(rounded, rounded.shape.length - 1, parts.map((p) => p.rows))[parts.findIndex((p) => p.name === module.weight)], module.path);
     }
     return g.matMul(x, this.weight(module.weight), { transB: module.layout === "out_in" });

@@ -15,7 +15,7 @@ import { readSafetensorsHeader } from "../../core/formats/safetensors.ts";
 import type { TensorDeclaration } from "../../core/formats/safetensors-header.ts";
 import { createSafetensorsWriter } from "../../core/formats/safetensors-writer.ts";
 import { cachedFile } from "../../core/store/cache.ts";
-import { quantizableTensors, quantizedDeclarations, quantizeWeight, type BasePrecision } from "./quantized-weights.ts";
+import { declareRounded, roundedBase, roundWeight, type BasePrecision, type RoundedBase } from "./quantized-weights.ts";
 import type { WeightFiles } from "../../engine/graph/weights.ts";
 import { checkpointName, type ArchitectureModel, type CheckpointNaming } from "./architecture.ts";
 import type { BaseTensor } from "./sites.ts";
@@ -28,8 +28,8 @@ const LAYOUT_VERSION = 2;
 /** A base that is ready to be mapped. */
 export interface PreparedBase {
   readonly weights: WeightFiles;
-  /** Names of the tensors that are held in 8 bits. */
-  readonly quantized: ReadonlySet<string>;
+  /** Which tensors are held rounded; undefined: none. */
+  readonly rounded: RoundedBase | undefined;
   /** SHA-256 over the checkpoint's files: equal checkpoints have equal hashes. */
   readonly checkpointHash: string;
   /** Number of parameters of the checkpoint's tensors that the model uses. */
@@ -91,23 +91,26 @@ export async function prepareBase(folder: string, model: ArchitectureModel, prec
   const checkpointHash = await hashCheckpoint(checkpoint);
   // The largest first: then each tensor starts at a multiple of its own size in nearly every model.
   const tensors = [...model.tensors].sort((a, b) => elementCount(b.shape) - elementCount(a.shape));
-  const rounded = precision === "int8" ? quantizableTensors(model) : new Map<string, "out_in" | "in_out">();
-  const key = sha256(canonicalJson({ LAYOUT_VERSION, checkpointHash, precision, tensors, rounded: [...rounded] }));
+  const rounded = roundedBase(model, precision);
+  const key = sha256(canonicalJson({ LAYOUT_VERSION, checkpointHash, precision, tensors, rounded: [...(rounded?.tensors.keys() ?? [])] }));
   const path = await cachedFile(`base/${key}.safetensors`, async (temporaryPath) => {
     const declarations = tensors.flatMap((t): readonly TensorDeclaration[] => {
-      const layout = rounded.get(t.name);
-      return layout === undefined ? [{ name: t.name, dtype: "float32", shape: t.shape }] : quantizedDeclarations(t, layout);
+      const own = rounded?.tensors.get(t.name);
+      return rounded === undefined || own === undefined ? [{ name: t.name, dtype: "float32", shape: t.shape }] : declareRounded(rounded.precision, own);
     });
     using writer = createSafetensorsWriter(temporaryPath, declarations, { align: PAGE_BYTES });
     for (const t of tensors) {
       const values = readJoined(checkpoint, model, t);
-      const layout = rounded.get(t.name);
-      if (layout === undefined) writer.write(t.name, tensor("float32", t.shape, values));
-      else for (const [name, part] of quantizeWeight(t, layout, values)) writer.write(name, part);
+      const own = rounded?.tensors.get(t.name);
+      if (rounded === undefined || own === undefined) writer.write(t.name, tensor("float32", t.shape, values));
+      else {
+        const parts = roundWeight(rounded.precision, own, values);
+        declareRounded(rounded.precision, own).forEach(({ name }, i) => writer.write(name, must(parts[i], name)));
+      }
     }
     writer.finish();
   });
-  return { weights: mapSafetensors(path, tensors.filter(({ name }) => !rounded.has(name))), quantized: new Set(rounded.keys()), checkpointHash, parameters: model.tensors.reduce((n, t) => n + elementCount(t.shape), 0) };
+  return { weights: mapSafetensors(path, tensors.filter(({ name }) => rounded?.tensors.has(name) !== true)), rounded, checkpointHash, parameters: model.tensors.reduce((n, t) => n + elementCount(t.shape), 0) };
 }
 
 /** Weights of one safetensors file, to be mapped: tensors whole, and the rows of those that are joined in them by their own names. */

@@ -1,65 +1,140 @@
-/** Weights of linear modules in 8 bits: how they are rounded, in which layouts they lie in the prepared base, and their product. */
+/** Weights of linear modules in 8 or 4 bits: how they are rounded, how they lie in the prepared base, and their product. */
 import { tensor } from "../../core/base/tensor.ts";
 import type { Tensor } from "../../core/base/tensor.ts";
 import type { TensorDeclaration } from "../../core/formats/safetensors-header.ts";
 import type { GraphBuilder } from "../../engine/graph/builder.ts";
-import * as g from "../../engine/graph/operations.ts";
+import { INT4_BLOCK, int4MatMul, quantizedMatMul } from "../../engine/graph/operations.ts";
 import type { Value } from "../../engine/graph/value.ts";
 import type { BaseTensor, LinearModule } from "./sites.ts";
 
-/** Precisions that a base can be held in. */
-export type BasePrecision = "float32" | "int8";
+type Layout = LinearModule["layout"];
 
-/** Largest magnitude of a signed 8-bit number that has a negative. */
-const LIMIT = 127;
-
-const namesOf = (name: string) => ({ weight: `${name} int8`, transposed: `${name} int8 transposed`, scales: `${name} scales` });
-
-/** The tensors of a base whose products can be rounded: weights of linear modules, the output embedding left out. */
-export function quantizableTensors({ tensors, linears }: { readonly tensors: readonly BaseTensor[]; readonly linears: readonly LinearModule[] }): ReadonlyMap<string, LinearModule["layout"]> {
-  const layouts = new Map(linears.filter(({ isHead }) => !isHead).map((l) => [l.weight, l.layout]));
-  return new Map(tensors.flatMap(({ name, parts }) => {
-    const layout = layouts.get(parts[0]?.name ?? "");
-    return layout === undefined ? [] : [[name, layout]];
-  }));
+/** A tensor of the prepared base that is held rounded. */
+export interface RoundedTensor {
+  readonly base: BaseTensor;
+  readonly layout: Layout;
 }
 
-/** Sizes `[K, N]` of a weight as its product takes it. */
-function sizesOf({ shape }: Pick<BaseTensor, "shape">, layout: LinearModule["layout"]): { readonly k: number; readonly n: number } {
-  const [rows = 0, columns = 0] = shape;
+/** One way of rounding weights. */
+interface Rounding {
+  /** Whether a weight can be held so. */
+  fits(base: BaseTensor): boolean;
+  /** Names, dtypes and shapes of what stands for a weight in the prepared base. */
+  declare(rounded: RoundedTensor): readonly TensorDeclaration[];
+  /** Their values, in that order. */
+  round(rounded: RoundedTensor, values: Float32Array): readonly Tensor[];
+  /** x `[…, in]` times the weight: `[…, out]`. */
+  product(builder: GraphBuilder, rounded: RoundedTensor, x: Value): Value;
+}
+
+/** Largest magnitude of a signed number of 8 bits, and of 4, that has a negative. */
+const LIMITS = { int8: 127, int4: 7 } as const;
+
+/** Sizes `[in, out]` of a weight as its product takes it. */
+function sizesOf({ base: { shape: [rows = 0, columns = 0] }, layout }: RoundedTensor): { readonly k: number; readonly n: number } {
   return layout === "out_in" ? { k: columns, n: rows } : { k: rows, n: columns };
 }
 
-/** Names, dtypes and shapes of what stands for a rounded weight in the prepared base. */
-export function quantizedDeclarations(base: BaseTensor, layout: LinearModule["layout"]): readonly TensorDeclaration[] {
-  const { weight, transposed, scales } = namesOf(base.name);
-  const { k, n } = sizesOf(base, layout);
-  return [{ name: weight, dtype: "int8", shape: [k, n] }, { name: transposed, dtype: "int8", shape: [n, k] }, { name: scales, dtype: "float32", shape: [n] }];
-}
-
-/** A weight rounded to nearest, each output by its own scale: largest magnitude / 127. In the order of the declarations. */
-export function quantizeWeight(base: BaseTensor, layout: LinearModule["layout"], values: Float32Array): readonly [string, Tensor][] {
-  const { k, n } = sizesOf(base, layout);
-  const [outStride, inStride] = layout === "out_in" ? [k, 1] : [1, n];
-  const [byInput, byOutput, scales] = [new Int8Array(k * n), new Int8Array(k * n), new Float32Array(n)];
-  for (let o = 0; o < n; o++) {
-    let largest = 0;
-    for (let i = 0; i < k; i++) largest = Math.max(largest, Math.abs(values[o * outStride + i * inStride] ?? 0));
-    const scale = largest / LIMIT;
-    scales[o] = scale;
-    for (let i = 0; i < k && scale > 0; i++) {
-      const q = Math.round((values[o * outStride + i * inStride] ?? 0) / scale);
-      byInput[i * n + o] = q;
-      byOutput[o * k + i] = q;
+/** Each output by its own scale, largest magnitude / 127 (Dettmers et al. 2022, section 3.1); both layouts, as integer products have no transposed form. */
+const int8: Rounding = {
+  fits: () => true,
+  declare(rounded) {
+    const { k, n } = sizesOf(rounded);
+    const { name } = rounded.base;
+    return [{ name: `${name} int8`, dtype: "int8", shape: [k, n] }, { name: `${name} int8 transposed`, dtype: "int8", shape: [n, k] }, { name: `${name} int8 scales`, dtype: "float32", shape: [n] }];
+  },
+  round(rounded, values) {
+    const { k, n } = sizesOf(rounded);
+    const [outStride, inStride] = rounded.layout === "out_in" ? [k, 1] : [1, n];
+    const [byInput, byOutput, scales] = [new Int8Array(k * n), new Int8Array(k * n), new Float32Array(n)];
+    for (let o = 0; o < n; o++) {
+      let largest = 0;
+      for (let i = 0; i < k; i++) largest = Math.max(largest, Math.abs(values[o * outStride + i * inStride] ?? 0));
+      const scale = largest / LIMITS.int8;
+      scales[o] = scale;
+      for (let i = 0; i < k && scale > 0; i++) {
+        const q = Math.round((values[o * outStride + i * inStride] ?? 0) / scale);
+        byInput[i * n + o] = q;
+        byOutput[o * k + i] = q;
+      }
     }
-  }
-  const names = namesOf(base.name);
-  return [[names.weight, tensor("int8", [k, n], byInput)], [names.transposed, tensor("int8", [n, k], byOutput)], [names.scales, tensor("float32", [n], scales)]];
+    return [tensor("int8", [k, n], byInput), tensor("int8", [n, k], byOutput), tensor("float32", [n], scales)];
+  },
+  product(builder, rounded, x) {
+    const [weight, transposed, scales] = weightsOf(builder, int8.declare(rounded));
+    return quantizedMatMul(x, { weight, transposed, scales });
+  },
+};
+
+/** Blocks of 32 along the rows that the checkpoint has, each by its own scale, largest magnitude / 7; two elements a byte. */
+const int4: Rounding = {
+  fits: ({ shape }) => (shape[1] ?? 0) % INT4_BLOCK === 0,
+  declare: ({ base: { name, shape: [rows = 0, columns = 0] } }) => [
+    { name: `${name} int4`, dtype: "uint8", shape: [rows, columns / 2] },
+    { name: `${name} int4 scales`, dtype: "float32", shape: [rows, columns / INT4_BLOCK] },
+  ],
+  round({ base: { shape: [rows = 0, columns = 0] } }, values) {
+    const blocks = (rows * columns) / INT4_BLOCK;
+    const [data, scales] = [new Uint8Array((rows * columns) / 2), new Float32Array(blocks)];
+    for (let block = 0; block < blocks; block++) {
+      const start = block * INT4_BLOCK;
+      let largest = 0;
+      for (let i = start; i < start + INT4_BLOCK; i++) largest = Math.max(largest, Math.abs(values[i] ?? 0));
+      const scale = largest / LIMITS.int4;
+      scales[block] = scale;
+      const stored = (i: number): number => (scale === 0 ? 8 : Math.round((values[i] ?? 0) / scale) + 8);
+      for (let i = start; i < start + INT4_BLOCK; i += 2) data[i >> 1] = stored(i) | (stored(i + 1) << 4);
+    }
+    return [tensor("uint8", [rows, columns / 2], data), tensor("float32", [rows, columns / INT4_BLOCK], scales)];
+  },
+  product(builder, rounded, x) {
+    const [data, scales] = weightsOf(builder, int4.declare(rounded));
+    return int4MatMul(x, data, scales, { transB: rounded.layout === "out_in" });
+  },
+};
+
+/** The declared tensors as weights of a graph; as many as there are names on the left. */
+function weightsOf(builder: GraphBuilder, declarations: readonly TensorDeclaration[]): readonly [Value, Value, Value] {
+  // Declarations have two or three entries and each rounding takes as many as its own has.
+  return declarations.map(({ name, dtype, shape }) => builder.weight(name, dtype, shape)) as unknown as readonly [Value, Value, Value];
 }
 
-/** x `[…, K]` times a rounded weight of the prepared base: `[…, N]`. */
-export function quantizedProduct(builder: GraphBuilder, base: BaseTensor, layout: LinearModule["layout"], x: Value): Value {
-  const { weight, transposed, scales } = namesOf(base.name);
-  const { k, n } = sizesOf(base, layout);
-  return g.quantizedMatMul(x, { weight: builder.weight(weight, "int8", [k, n]), transposed: builder.weight(transposed, "int8", [n, k]), scales: builder.weight(scales, "float32", [n]) });
+const ROUNDINGS = { int8, int4 } as const;
+/** Precisions that a base can be held in. */
+export const BASE_PRECISIONS = ["float32", "int8", "int4"] as const;
+export type BasePrecision = (typeof BASE_PRECISIONS)[number];
+
+/** Which tensors of a base are held rounded, by name, and how. */
+export interface RoundedBase {
+  readonly precision: keyof typeof ROUNDINGS;
+  readonly tensors: ReadonlyMap<string, RoundedTensor>;
+}
+
+/** The tensors that a precision rounds: weights of linear modules that fit; the output embedding is left as it is. Undefined for float32. */
+export function roundedBase({ tensors, linears }: { readonly tensors: readonly BaseTensor[]; readonly linears: readonly LinearModule[] }, precision: BasePrecision): RoundedBase | undefined {
+  if (precision === "float32") return undefined;
+  const layouts = new Map(linears.filter(({ isHead }) => !isHead).map((l) => [l.weight, l.layout]));
+  return {
+    precision,
+    tensors: new Map(tensors.flatMap((base): [string, RoundedTensor][] => {
+      const layout = layouts.get(base.parts[0]?.name ?? "");
+      return layout === undefined || !ROUNDINGS[precision].fits(base) ? [] : [[base.name, { base, layout }]];
+    })),
+  };
+}
+
+/** What stands for a rounded tensor in the prepared base. */
+export function declareRounded(precision: RoundedBase["precision"], rounded: RoundedTensor): readonly TensorDeclaration[] {
+  return ROUNDINGS[precision].declare(rounded);
+}
+
+/** The values of what `declareRounded` declares. */
+export function roundWeight(precision: RoundedBase["precision"], rounded: RoundedTensor, values: Float32Array): readonly Tensor[] {
+  return ROUNDINGS[precision].round(rounded, values);
+}
+
+/** x `[…, in]` times a tensor of the prepared base, `[…, out]`; undefined where it is not held rounded. */
+export function roundedProduct(builder: GraphBuilder, base: RoundedBase | undefined, name: string, x: Value): Value | undefined {
+  const rounded = base?.tensors.get(name);
+  return base === undefined || rounded === undefined ? undefined : ROUNDINGS[base.precision].product(builder, rounded, x);
 }

@@ -15,6 +15,7 @@ import type { AdapterTensors, BoundAdapter, ParameterSpec } from "../adapters/ad
 import type { ArchitectureModel } from "../architectures/architecture.ts";
 import type { AdapterHooks, LayerCache } from "../architectures/sites.ts";
 import { packSight, positionSight } from "../architectures/attention.ts";
+import type { RoundedBase } from "../architectures/quantized-weights.ts";
 import { ForwardPass, type PassModel } from "../architectures/forward-pass.ts";
 import { flatSize, joinParameters, splitParameters } from "./flat.ts";
 
@@ -22,13 +23,13 @@ import { flatSize, joinParameters, splitParameters } from "./flat.ts";
 export interface AdaptedModel {
   readonly model: ArchitectureModel;
   readonly adapter: BoundAdapter | undefined;
-  /** Names of the prepared base's tensors that are held in 8 bits; absent: none. */
-  readonly quantized?: ReadonlySet<string>;
+  /** Which tensors of the prepared base are held rounded; absent: none. */
+  readonly rounded?: RoundedBase | undefined;
 }
 
 /** The model as a forward pass takes it. */
-function passModel({ model, quantized }: AdaptedModel): PassModel {
-  return { ...model, ...(quantized === undefined ? {} : { quantized }) };
+function passModel({ model, rounded }: AdaptedModel): PassModel {
+  return { ...model, rounded };
 }
 
 export interface LossGraphOptions {

@@ -49,7 +49,7 @@ export async function openModel(setup: TrainerSetup): Promise<OpenedModel> {
   const model = await openArchitecture(modelFolder);
   const adapter = settings === undefined ? undefined : bindFor(settings, model, setup);
   const base = await prepareBase(modelFolder, model, setup.runtime.basePrecision);
-  const sessions = new SessionPool({ model, adapter, quantized: base.quantized, weights: base.weights, runtime: setup.runtime, training: setup.training, packTokens: setup.packTokens });
+  const sessions = new SessionPool({ model, adapter, rounded: base.rounded, weights: base.weights, runtime: setup.runtime, training: setup.training, packTokens: setup.packTokens });
   const opened = settings === undefined || adapter === undefined ? undefined : new OpenedAdapter({ settings, adapter, seed, context: startContext(modelFolder, model), encoder: () => sessions.encoder() });
   return { model, adapter, sessions, opened };
 }

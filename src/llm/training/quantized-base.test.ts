@@ -30,7 +30,7 @@ async function firstStep(name: (typeof names)[number], basePrecision: TrainerSet
   return { loss: result.loss, gradient: before.map((x, i) => x - (after[i] ?? 0)) };
 }
 
-describe.each(names)("an 8-bit base of %s", (name) => {
+describe.each(names)("a rounded base of %s", (name) => {
   test("gives the float32 base's loss within 2 % and its gradient's direction within 20 degrees (its rows have 16 to 35 elements); not the same bits", async () => {
     const [exact, rounded] = [await firstStep(name, "float32"), await firstStep(name, "int8")];
     expect(Math.abs(rounded.loss / exact.loss - 1)).toBeLessThan(0.02);

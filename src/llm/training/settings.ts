@@ -1,5 +1,6 @@
 /** The part of the config that training owns: optimiser, schedule, step size. Defaults live here and nowhere else. */
 import { z } from "zod";
+import { BASE_PRECISIONS } from "../architectures/quantized-weights.ts";
 
 const positive = z.number().positive();
 const fraction = z.number().min(0).max(1);
@@ -39,7 +40,7 @@ export type TrainingSettings = z.infer<typeof trainingSchema>;
 
 export const runtimeSchema = z.strictObject({
   device: z.enum(["cpu", "auto"]).default("auto").describe("where the graphs run"),
-  base_precision: z.enum(["float32", "int8"]).default("float32").describe("how the frozen base is held: float32, or its linear modules rounded to 8 bits by output, with rows of activations and gradients rounded in each product"),
+  base_precision: z.enum(BASE_PRECISIONS).default("float32").describe("how the frozen base is held: float32; int8: linear modules rounded to 8 bits by output, and rows of activations and gradients in each product (fast); int4: linear modules in blocks of 32 (small)"),
   threads: z.union([z.literal("auto"), z.int().positive()]).default("auto").describe("threads of one session"),
   workers: z.int().positive().default(1).describe("worker threads that simulate clients at the same time; the result does not depend on it"),
   clients_side_by_side: z.union([z.literal("auto"), z.int().positive()]).default("auto").describe("clients that train in one pass over the base"),

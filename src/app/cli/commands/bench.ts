@@ -12,7 +12,7 @@ export const bench = defineCommand({
   arguments: [["<what>", "step or round"]],
   options: {
     model: { flags: "--model <model>", description: "model folder, or a shape with random weights: smollm2-135m, smollm2-360m, minimind2-small (default: minimind2-small)", schema: z.string().min(1).default("minimind2-small") },
-    precision: { flags: "--precision <name>", description: "how the base is held: float32 (default) or int8", schema: z.enum(["float32", "int8"]).default("float32") },
+    precision: { flags: "--precision <name>", description: "how the base is held: float32 (default), int8 or int4", schema: z.enum(["float32", "int8", "int4"]).default("float32") },
     batch: { flags: "--batch <n>", description: "examples per step (default: 4)", schema: numeric(4, { min: 1, integer: true }) },
     tokens: { flags: "--tokens <n>", description: "tokens per example, at most with --data (default: 256)", schema: numeric(256, { min: 2, integer: true }) },
     data: { flags: "--data <file>", description: "rows of a file instead of random tokens", schema: text },

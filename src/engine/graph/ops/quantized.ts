@@ -75,9 +75,6 @@ export const QuantizedMatMul: OpRecord<OpAttributes["QuantizedMatMul"]> = {
   },
 };
 
-/** Elements of a row that share one scale. */
-export const BLOCK = 32;
-
 /**
  * y = x · W or x · Wᵀ (`transB`) with W `[R, S]` in 4 bits: two elements a byte in uint8 `[R, S/2]`, the first in the low half,
  * stored as element + 8; one scale for each 32 along a row, `[R, S/32]`. W is made whole for the product and dropped after it:
@@ -89,7 +86,7 @@ export const Int4MatMul: OpRecord<OpAttributes["Int4MatMul"]> = {
     const [r, half] = [data.shape[0], data.shape[1]];
     const s = typeof half === "number" ? 2 * half : -1;
     const [k, n] = transB ? [s, r] : [r, s];
-    if (x.dtype !== "float32" || data.dtype !== "uint8" || n === undefined || x.shape.at(-1) !== k || scales.shape[0] !== r || scales.shape[1] !== s / BLOCK) throw shapeError("Int4MatMul", "float32 […, K], uint8 [R, S/2] and float32 [R, S/32]", inputs);
+    if (x.dtype !== "float32" || data.dtype !== "uint8" || n === undefined || x.shape.at(-1) !== k || scales.shape[0] !== r || scales.shape[1] !== s / g.INT4_BLOCK) throw shapeError("Int4MatMul", "float32 […, K], uint8 [R, S/2] and float32 [R, S/32]", inputs);
     return [{ dtype: "float32", shape: x.shape.with(-1, n) }];
   },
   gradient: ({ inputs: [, data, scales], gradients: [dy], attributes: { transB }, needs }) => {
@@ -103,7 +100,7 @@ export const Int4MatMul: OpRecord<OpAttributes["Int4MatMul"]> = {
     const s = 2 * half;
     const weight = (row: number, column: number): number => {
       const byte = packed.data[row * half + (column >> 1)] ?? 0;
-      return (((column & 1) === 0 ? byte & 15 : byte >> 4) - 8) * (scales?.data[row * (s / BLOCK) + Math.floor(column / BLOCK)] ?? 0);
+      return (((column & 1) === 0 ? byte & 15 : byte >> 4) - 8) * (scales?.data[row * (s / g.INT4_BLOCK) + Math.floor(column / g.INT4_BLOCK)] ?? 0);
     };
     const [k, n] = transB ? [s, r] : [r, s];
     const rows = a.data.length / k;
@@ -118,7 +115,7 @@ export const Int4MatMul: OpRecord<OpAttributes["Int4MatMul"]> = {
     // Row numbers that depend on the input: else the whole weight would be made once, when the session opens, and kept.
     const nothing = e.fresh("Mul", [e.fresh("Shape", [x], { attributes: { start: 0n, end: 1n } }), e.integers([0])]);
     const rows = e.fresh("Add", [e.integers(Array.from({ length: Number(packed?.shape[0] ?? 0) }, (_, i) => i)), nothing]);
-    const weight = e.fresh("GatherBlockQuantized", [data, rows, scales], { domain: "com.microsoft", attributes: { bits: 4n, block_size: BigInt(BLOCK), gather_axis: 0n, quantize_axis: 1n } });
+    const weight = e.fresh("GatherBlockQuantized", [data, rows, scales], { domain: "com.microsoft", attributes: { bits: 4n, block_size: BigInt(g.INT4_BLOCK), gather_axis: 0n, quantize_axis: 1n } });
     e.node("FusedMatMul", [x, weight], outputs, { domain: "com.microsoft", attributes: { transA: 0n, transB: BigInt(transB), alpha: 1 } });
   },
 };
