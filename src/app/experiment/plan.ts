@@ -9,6 +9,7 @@ import { z } from "zod";
 import { FedtuneError, messageOf } from "../../core/base/errors.ts";
 import { fileErrorCode } from "../../core/base/file-errors.ts";
 import { canonicalJson, sha256 } from "../../core/base/hash.ts";
+import { DEVICES } from "../../engine/graph/onnx/emitter.ts";
 import { resolveRuntime } from "../../llm/training/resolve-runtime.ts";
 import type { ResolvedRuntime } from "../../llm/training/setup.ts";
 import type { PreparedData } from "./data.ts";
@@ -21,7 +22,7 @@ const hash = z.string().regex(/^[0-9a-f]{64}$/);
 const positive = z.int().positive();
 
 const resolvedSchema = z.strictObject({
-  device: z.literal("cpu"),
+  device: z.enum(DEVICES),
   threads: positive,
   clients_side_by_side: positive,
   tokens_per_micro_batch: positive,

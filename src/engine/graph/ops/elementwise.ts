@@ -2,6 +2,7 @@
 import type { DType } from "../../../core/base/tensor.ts";
 import { sameShape } from "../../../core/base/tensor.ts";
 import { broadcastShapes } from "../dims.ts";
+import { emitSine } from "../onnx/trigonometry.ts";
 import * as g from "../operations.ts";
 import type { TensorType } from "../types.ts";
 import type { Value } from "../value.ts";
@@ -139,13 +140,26 @@ export const Neg = unary("Neg", (x) => -x, unaryRule(({ dy }) => g.neg(dy)));
 export const Exp = unary("Exp", Math.exp, unaryRule(({ dy, y }) => g.mul(dy, y)));
 export const Log = unary("Log", Math.log, unaryRule(({ dy, a }) => g.div(dy, a)));
 export const Sqrt = unary("Sqrt", Math.sqrt, unaryRule(({ dy, y }) => g.div(dy, g.mul(y, 2))));
-export const Sin = unary("Sin", Math.sin, unaryRule(({ dy, a }) => g.mul(dy, g.cos(a))));
-export const Cos = unary("Cos", Math.cos, unaryRule(({ dy, a }) => g.neg(g.mul(dy, g.sin(a)))));
+/** By the device's own function, or by a series where that is coarse. */
+const lowerAngle = (op: "Sin" | "Cos"): OpRecord<None>["lower"] => (e, node) => {
+  const { inputs: [x = ""], outputs: [output = ""] } = node;
+  if (e.device === "webgpu") emitSine(e, x, { cosine: op === "Cos", output });
+  else lowerAs(op)(e, node);
+};
+export const Sin: OpRecord<None> = { ...unary("Sin", Math.sin, unaryRule(({ dy, a }) => g.mul(dy, g.cos(a)))), lower: lowerAngle("Sin") };
+export const Cos: OpRecord<None> = { ...unary("Cos", Math.cos, unaryRule(({ dy, a }) => g.neg(g.mul(dy, g.sin(a))))), lower: lowerAngle("Cos") };
 
 export const Equal = comparison("Equal", (a, b) => a === b);
 export const LessOrEqual: OpRecord<None> = { ...comparison("LessOrEqual", (a, b) => a <= b), lower: lowerAs("LessOrEqual") };
 export const And = comparison("And", (a, b) => a !== 0 && b !== 0);
-export const Or = comparison("Or", (a, b) => a !== 0 || b !== 0);
+export const Or: OpRecord<None> = {
+  ...comparison("Or", (a, b) => a !== 0 || b !== 0),
+  lower: (e, node) => {
+    // WebGPU has And but no Or.
+    if (e.device === "webgpu") e.node("Not", [e.fresh("And", node.inputs.map((x) => e.fresh("Not", [x])))], node.outputs);
+    else lowerAs("Or")(e, node);
+  },
+};
 
 export const Not: OpRecord<None> = {
   infer: (inputs) => {

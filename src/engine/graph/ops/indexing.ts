@@ -28,13 +28,14 @@ export const Gather: OpRecord<OpAttributes["Gather"]> = {
   lower: (e, { inputs, outputs }) => void e.node("Gather", inputs, outputs, { attributes: { axis: 0n } }),
 };
 
-/** `[C, L]` row numbers within each client as `[C, L]` row numbers of the flattened `[C · rows, D]`, int64. */
+/** `[C, L]` row numbers within each client as `[C, L]` row numbers of the flattened `[C · rows, D]`, int64; int32 on WebGPU, which has no other. */
 function flatRows(e: OnnxEmitter, rows: string, clients: Dim, rowCount: Dim): string {
-  const wide = e.cast(rows, "int64");
+  const narrow = e.device === "webgpu";
+  const wide = narrow ? rows : e.cast(rows, "int64");
   if (clients === 1) return wide;
   const client = e.fresh("Range", [e.fresh("Squeeze", [e.integers([0])]), e.fresh("Squeeze", [e.shape([clients])]), e.fresh("Squeeze", [e.integers([1])])]);
   const offset = e.fresh("Mul", [e.fresh("Unsqueeze", [client, e.integers([1])]), e.shape([rowCount])]);
-  return e.fresh("Add", [wide, offset]);
+  return e.fresh("Add", [wide, narrow ? e.cast(offset, "int32") : offset]);
 }
 
 export const GatherRows: OpRecord<OpAttributes["GatherRows"]> = {
@@ -83,7 +84,9 @@ export const ScatterRows: OpRecord<OpAttributes["ScatterRows"]> = {
     const n = out?.shape[1] ?? 1;
     const updates = multiplyDims(c, l);
     const flat = e.reshape(flatRows(e, rows, c, n), [c, l], [updates, 1]);
-    const zeros = e.fresh("ConstantOfShape", [e.shape([multiplyDims(c, n), d])]);
+    const size = e.shape([multiplyDims(c, n), d]);
+    // WebGPU would make the former's zeros on the CPU and copy them.
+    const zeros = e.device === "webgpu" ? e.fresh("Expand", [e.float(0), size]) : e.fresh("ConstantOfShape", [size]);
     // Not ScatterND: onnxruntime adds its rows from several threads without a lock, so that repeated rows lose sums.
     const everywhere = e.fresh("Expand", [flat, e.shape([updates, d])]);
     const sum = e.fresh("ScatterElements", [zeros, everywhere, e.reshape(x, [c, l, d], [updates, d])], { attributes: { axis: 0n, reduction: "add" } });

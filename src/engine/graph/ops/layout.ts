@@ -97,7 +97,16 @@ export const Split: OpRecord<OpAttributes["Split"]> = {
     copyPieces(must(x, "input of Split").data, parts, outs.map((shape) => innerSize(shape, axis)), true);
     return parts;
   },
-  lower: (e, { inputs: [x = ""], outputs, attributes: { axis, sizes } }) => void e.node("Split", [x, e.shape(sizes)], outputs, { attributes: { axis: BigInt(axis) } }),
+  lower: (e, { inputs: [x = ""], outputs, attributes: { axis, sizes }, used }) => {
+    const known = sizes.filter((size) => typeof size === "number");
+    if (e.device !== "webgpu" || known.length < sizes.length) return void e.node("Split", [x, e.shape(sizes)], outputs, { attributes: { axis: BigInt(axis) } });
+    // A shader of WebGPU writes to few buffers at once: each piece is cut out by itself.
+    let at = 0;
+    known.forEach((size, i) => {
+      if (used[i]) e.node("Slice", [x, e.integers([at]), e.integers([at + size]), e.integers([axis])], [outputs[i] ?? ""]);
+      at += size;
+    });
+  },
 };
 
 export const Concat: OpRecord<OpAttributes["Concat"]> = {

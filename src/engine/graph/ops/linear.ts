@@ -2,6 +2,7 @@
 import { broadcastShapes, multiplyDims } from "../dims.ts";
 import type { Dim } from "../dims.ts";
 import * as g from "../operations.ts";
+import { emitProduct } from "../onnx/product.ts";
 import type { OpAttributes } from "../op-attributes.ts";
 import type { Value } from "../value.ts";
 import { broadcastIndex, sumToShape } from "./elementwise.ts";
@@ -63,8 +64,6 @@ export const MatMul: OpRecord<Attributes> = {
     }
     return [result];
   },
-  lower: (e, { inputs, outputs, attributes: { transA, transB, alpha } }) => {
-    if (!transA && !transB && alpha === 1) e.node("MatMul", inputs, outputs);
-    else e.node("FusedMatMul", inputs, outputs, { domain: "com.microsoft", attributes: { transA: BigInt(transA), transB: BigInt(transB), alpha } });
-  },
+  lower: (e, { inputs: [a = "", b = ""], outputs: [y], inputTypes: [left, right], attributes }) =>
+    void emitProduct(e, { a, aShape: left?.shape ?? [], b, bShape: right?.shape ?? [], ...attributes }, y),
 };

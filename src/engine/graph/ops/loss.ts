@@ -2,6 +2,7 @@
 import { must } from "../../../core/base/errors.ts";
 import { tensor } from "../../../core/base/tensor.ts";
 import { multiplyDims } from "../dims.ts";
+import { emitProduct } from "../onnx/product.ts";
 import type { OnnxEmitter } from "../onnx/emitter.ts";
 import type { OpAttributes } from "../op-attributes.ts";
 import * as g from "../operations.ts";
@@ -109,20 +110,25 @@ export const LinearCrossEntropy: OpRecord<OpAttributes["LinearCrossEntropy"]> = 
     return [nll, slope];
   },
   // Rows are cut into `chunks` pieces of max(⌈rows / chunks⌉, minimumRows); the last pieces may be empty.
-  lower: (e, { inputs: [hidden = "", weight = "", targets = ""], outputs: [nll = "", slope = ""], inputTypes: [type], attributes: { chunks, minimumRows, softCap }, used }) => {
-    const [c = 1, l = 1, d = 1] = type?.shape ?? [];
+  lower: (e, { inputs: [hidden = "", weight = "", targets = ""], outputs: [nll = "", slope = ""], inputTypes, attributes: { chunks, minimumRows, softCap }, used }) => {
+    const [c = 1, l = 1, d = 1] = inputTypes[0]?.shape ?? [];
     const rows = multiplyDims(c, l);
-    const [x, t] = [e.reshape(hidden, [c, l, d], [rows, d]), e.reshape(targets, [c, l], [rows])];
     const count = e.shape([rows]);
+    const given = [e.reshape(hidden, [c, l, d], [rows, d]), e.reshape(targets, [c, l], [rows])] as const;
+    // WebGPU refuses empty pieces: there the last row is repeated until every piece is full.
+    const filled = chunks > 1 && e.device === "webgpu";
     const share = e.fresh("Div", [e.fresh("Add", [count, e.integers([chunks - 1])]), e.integers([chunks])]);
-    const piece = e.fresh("Max", [share, e.integers([minimumRows])]);
+    const piece = filled ? share : e.fresh("Max", [share, e.integers([minimumRows])]);
+    const order = filled ? lastRepeated(e, count, e.fresh("Mul", [share, e.integers([chunks])])) : "";
+    const [x, t] = filled ? [e.fresh("Gather", [given[0], order]), e.fresh("Gather", [given[1], order])] : given;
     const losses: string[] = [];
     const slopes: string[] = [];
     for (let i = 0; i < chunks; i++) {
-      const from = e.fresh("Min", [count, e.fresh("Mul", [piece, e.integers([i])])]);
-      const to = e.fresh("Min", [count, e.fresh("Mul", [piece, e.integers([i + 1])])]);
+      const limited = (rows: string): string => (filled ? rows : e.fresh("Min", [count, rows]));
+      const from = limited(e.fresh("Mul", [piece, e.integers([i])]));
+      const to = limited(e.fresh("Mul", [piece, e.integers([i + 1])]));
       const cut = (value: string): string => (chunks === 1 ? value : e.fresh("Slice", [value, from, to, e.integers([0])]));
-      const product = e.fresh("FusedMatMul", [cut(x), weight], { domain: "com.microsoft", attributes: { transA: 0n, transB: 1n, alpha: softCap === 0 ? 1 : 1 / softCap } });
+      const product = emitProduct(e, { a: cut(x), aShape: [rows, d], b: weight, bShape: inputTypes[1]?.shape ?? [], transA: false, transB: true, alpha: softCap === 0 ? 1 : 1 / softCap });
       const bounded = softCap === 0 ? "" : e.fresh("Tanh", [product]);
       const result = lowerRows(e, softCap === 0 ? product : e.fresh("Mul", [bounded, e.float(softCap)]), cut(t), used[1] ?? false);
       losses.push(result.nll);
@@ -131,7 +137,14 @@ export const LinearCrossEntropy: OpRecord<OpAttributes["LinearCrossEntropy"]> = 
       slopes.push(e.fresh("MatMul", [residual, weight]));
     }
     const join = (parts: readonly string[]): string => (parts.length === 1 ? (parts[0] ?? "") : e.fresh("Concat", parts, { attributes: { axis: 0n } }));
-    e.reshape(join(losses), [rows, 1], [c, l], nll);
-    if (used[1]) e.reshape(join(slopes), [rows, d], [c, l, d], slope);
+    const rowsOf = (parts: readonly string[]): string => (filled ? e.fresh("Slice", [join(parts), e.integers([0]), count, e.integers([0])]) : join(parts));
+    e.reshape(rowsOf(losses), [rows, 1], [c, l], nll);
+    if (used[1]) e.reshape(rowsOf(slopes), [rows, d], [c, l, d], slope);
   },
 };
+
+/** Row numbers 0, 1, … below `count`, then the last one again, `total` in all. */
+function lastRepeated(e: OnnxEmitter, count: string, total: string): string {
+  const upTo = e.fresh("Range", [e.fresh("Squeeze", [e.integers([0])]), e.fresh("Squeeze", [total]), e.fresh("Squeeze", [e.integers([1])])]);
+  return e.cast(e.fresh("Min", [upTo, e.fresh("Sub", [count, e.integers([1])])]), "int32");
+}

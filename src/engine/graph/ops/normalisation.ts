@@ -60,8 +60,15 @@ export const RmsNorm: OpRecord<OpAttributes["RmsNorm"]> = {
     });
     return [data.map((value, i) => value * (r[Math.floor(i / n)] ?? 0) * (w?.data[i % n] ?? 0)), r];
   },
-  lower: (e, { inputs, outputs: [y = "", r = ""], attributes: { epsilon }, used }) =>
-    void e.node("SimplifiedLayerNormalization", inputs, used[1] ? [y, r] : [y], { attributes: { axis: -1n, epsilon, stash_type: 1n } }),
+  lower: (e, { inputs, outputs: [y = "", r = ""], attributes: { epsilon }, used }) => {
+    // WebGPU's kernel leaves its second output unwritten.
+    const apart = used[1] === true && e.device === "webgpu";
+    e.node("SimplifiedLayerNormalization", inputs, used[1] && !apart ? [y, r] : [y], { attributes: { axis: -1n, epsilon, stash_type: 1n } });
+    if (!apart) return;
+    const [x = ""] = inputs;
+    const square = e.fresh("ReduceMean", [e.fresh("Mul", [x, x]), e.integers([-1])], { attributes: { keepdims: 1n } });
+    e.node("Div", [e.float(1), e.fresh("Sqrt", [e.fresh("Add", [square, e.float(epsilon)])])], [r]);
+  },
 };
 
 /**

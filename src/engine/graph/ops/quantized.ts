@@ -7,6 +7,7 @@ import { must } from "../../../core/base/errors.ts";
 import { tensor } from "../../../core/base/tensor.ts";
 import { multiplyDims } from "../dims.ts";
 import type { OnnxEmitter } from "../onnx/emitter.ts";
+import { emitProduct } from "../onnx/product.ts";
 import type { OpAttributes } from "../op-attributes.ts";
 import * as g from "../operations.ts";
 import { arity3, dimAt, shapeError } from "./record.ts";
@@ -111,11 +112,12 @@ export const Int4MatMul: OpRecord<OpAttributes["Int4MatMul"]> = {
       return sum;
     })];
   },
-  lower: (e, { inputs: [x = "", data = "", scales = ""], outputs, inputTypes: [, packed], attributes: { transB } }) => {
+  lower: (e, { inputs: [x = "", data = "", scales = ""], outputs, inputTypes: [given, packed], attributes: { transB } }) => {
     // Row numbers that depend on the input: else the whole weight would be made once, when the session opens, and kept.
     const nothing = e.fresh("Mul", [e.fresh("Shape", [x], { attributes: { start: 0n, end: 1n } }), e.integers([0])]);
     const rows = e.fresh("Add", [e.integers(Array.from({ length: Number(packed?.shape[0] ?? 0) }, (_, i) => i)), nothing]);
     const weight = e.fresh("GatherBlockQuantized", [data, rows, scales], { domain: "com.microsoft", attributes: { bits: 4n, block_size: BigInt(g.INT4_BLOCK), gather_axis: 0n, quantize_axis: 1n } });
-    e.node("FusedMatMul", [x, weight], outputs, { domain: "com.microsoft", attributes: { transA: 0n, transB: BigInt(transB), alpha: 1 } });
+    const [r = 1, half = 1] = packed?.shape ?? [];
+    emitProduct(e, { a: x, aShape: given?.shape ?? [], b: weight, bShape: [r, multiplyDims(2, half)], transA: false, transB, alpha: 1 }, outputs[0]);
   },
 };
