@@ -27,8 +27,8 @@ interface Rounding {
   product(builder: GraphBuilder, rounded: RoundedTensor, x: Value): Value;
 }
 
-/** Largest magnitude of a signed number of 8 bits, and of 4, that has a negative. */
-const LIMITS = { int8: 127, int4: 7 } as const;
+/** Largest magnitude of a signed number of 8 bits that has a negative. */
+const INT8_LIMIT = 127;
 
 /** Sizes `[in, out]` of a weight as its product takes it. */
 function sizesOf({ base: { shape: [rows = 0, columns = 0] }, layout }: RoundedTensor): { readonly k: number; readonly n: number } {
@@ -50,7 +50,7 @@ const int8: Rounding = {
     for (let o = 0; o < n; o++) {
       let largest = 0;
       for (let i = 0; i < k; i++) largest = Math.max(largest, Math.abs(values[o * outStride + i * inStride] ?? 0));
-      const scale = largest / LIMITS.int8;
+      const scale = largest / INT8_LIMIT;
       scales[o] = scale;
       for (let i = 0; i < k && scale > 0; i++) {
         const q = Math.round((values[o * outStride + i * inStride] ?? 0) / scale);
@@ -66,7 +66,27 @@ const int8: Rounding = {
   },
 };
 
-/** Blocks of 32 along the rows that the checkpoint has, each by its own scale, largest magnitude / 7; two elements a byte. */
+/** What the value of largest magnitude is divided by to try scales of a block: −8 uses all sixteen numbers, smaller ones cut the largest off. */
+const INT4_DIVISORS = [-8, 8, -7.5, 7.5, 7, -7, -8.5, 8.5, -9, 9, -10] as const;
+
+const nearest4 = (x: number): number => Math.max(-8, Math.min(7, Math.round(x)));
+
+/** The scale under which a block of values keeps most: the least squared error of those tried. */
+function blockScale(values: Float32Array): number {
+  let peak = 0;
+  for (const x of values) if (Math.abs(x) > Math.abs(peak)) peak = x;
+  if (peak === 0) return 0;
+  let [best, least] = [peak / 7, Infinity];
+  for (const divisor of INT4_DIVISORS) {
+    const scale = Math.fround(peak / divisor);
+    let error = 0;
+    for (const x of values) error += (x - scale * nearest4(x / scale)) ** 2;
+    if (error < least) [best, least] = [scale, error];
+  }
+  return best;
+}
+
+/** Blocks of 32 along the rows that the checkpoint has, each by its own scale; two elements a byte. */
 const int4: Rounding = {
   fits: ({ shape }) => (shape[1] ?? 0) % INT4_BLOCK === 0,
   declare: ({ base: { name, shape: [rows = 0, columns = 0] } }) => [
@@ -78,11 +98,9 @@ const int4: Rounding = {
     const [data, scales] = [new Uint8Array((rows * columns) / 2), new Float32Array(blocks)];
     for (let block = 0; block < blocks; block++) {
       const start = block * INT4_BLOCK;
-      let largest = 0;
-      for (let i = start; i < start + INT4_BLOCK; i++) largest = Math.max(largest, Math.abs(values[i] ?? 0));
-      const scale = largest / LIMITS.int4;
+      const scale = blockScale(values.subarray(start, start + INT4_BLOCK));
       scales[block] = scale;
-      const stored = (i: number): number => (scale === 0 ? 8 : Math.round((values[i] ?? 0) / scale) + 8);
+      const stored = (i: number): number => (scale === 0 ? 8 : nearest4((values[i] ?? 0) / scale) + 8);
       for (let i = start; i < start + INT4_BLOCK; i += 2) data[i >> 1] = stored(i) | (stored(i + 1) << 4);
     }
     return [tensor("uint8", [rows, columns / 2], data), tensor("float32", [rows, columns / INT4_BLOCK], scales)];
