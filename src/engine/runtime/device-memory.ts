@@ -8,7 +8,7 @@ import { encodeOnnx } from "../graph/onnx/encode.ts";
 import type { Device } from "../graph/onnx/emitter.ts";
 import { stopGradient } from "../graph/operations.ts";
 import { deviceOptions } from "./device-options.ts";
-import { fromOrt, hostResident, residentOf, toOrt } from "./resident.ts";
+import { realFromOrt, hostResident, residentOf, toOrt } from "./resident.ts";
 import type { DeviceMemory, Resident } from "./resident.ts";
 
 /** The CPU's memory, and CUDA's, whose outputs the Node binding brings to the host: nothing to copy by. */
@@ -16,7 +16,7 @@ function hostMemory(device: Device): DeviceMemory {
   return {
     device,
     keep: (tensor) => Promise.resolve(hostResident(tensor)),
-    download: (value) => Promise.resolve(fromOrt(value, device)),
+    download: (value) => Promise.resolve(realFromOrt(value, device)),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }
@@ -45,10 +45,10 @@ class BufferMemory implements DeviceMemory {
     return residentOf(must(copy, "copy"), this);
   }
 
-  readonly download = async (value: OrtTensor): Promise<Tensor> => {
+  readonly download = async (value: OrtTensor): Promise<Tensor<"float32">> => {
     const session = await this.#copier(value.dims.length, "host");
     const { copy } = await session.run({ value });
-    return fromOrt(must(copy, "copy"), this.device);
+    return realFromOrt(must(copy, "copy"), this.device);
   };
 
   async [Symbol.asyncDispose](): Promise<void> {

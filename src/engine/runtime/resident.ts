@@ -8,12 +8,12 @@ import type { ArrayOf, DType, Tensor } from "../../core/base/tensor.ts";
 import { bytesOf, formatShape } from "../../core/base/tensor.ts";
 import type { Device } from "../graph/onnx/emitter.ts";
 
-/** A tensor to feed or to read; disposing of it frees its memory on the device. */
+/** A float32 tensor to feed or to read; disposing of it frees its memory on the device. */
 export interface Resident extends Disposable {
-  readonly dtype: DType;
+  readonly dtype: "float32";
   readonly shape: readonly number[];
   /** The values on the host; where they already lie there, the tensor itself and no copy. */
-  read(): Promise<Tensor>;
+  read(): Promise<Tensor<"float32">>;
 }
 
 /** Bytes that runs have moved between the host and devices of their own memory. */
@@ -41,22 +41,17 @@ function isFeedable(dtype: string): dtype is keyof typeof FEEDABLE {
 
 /** A tensor of the host, kept there. */
 class HostResident implements Resident {
-  readonly #tensor: Tensor;
-  readonly dtype: DType;
+  readonly tensor: Tensor<"float32">;
+  readonly dtype = "float32";
   readonly shape: readonly number[];
 
-  constructor(tensor: Tensor) {
-    this.#tensor = tensor;
-    this.dtype = tensor.dtype;
+  constructor(tensor: Tensor<"float32">) {
+    this.tensor = tensor;
     this.shape = tensor.shape;
   }
 
-  read(): Promise<Tensor> {
-    return Promise.resolve(this.#tensor);
-  }
-
-  get tensor(): Tensor {
-    return this.#tensor;
+  read(): Promise<Tensor<"float32">> {
+    return Promise.resolve(this.tensor);
   }
 
   [Symbol.dispose](): void {
@@ -67,17 +62,15 @@ class HostResident implements Resident {
 /** A tensor in the memory of a device. */
 class DeviceResident implements Resident {
   readonly #value: OrtTensor;
-  readonly #download: (value: OrtTensor) => Promise<Tensor>;
+  readonly #download: DeviceMemory["download"];
   readonly #released = trackResource("device tensor");
   #disposed = false;
-  readonly dtype: DType;
+  readonly dtype = "float32";
   readonly shape: readonly number[];
 
-  constructor(value: OrtTensor, download: (value: OrtTensor) => Promise<Tensor>) {
-    if (!isFeedable(value.type)) throw new Error(`device tensor ${value.type}: it cannot be fed`);
+  constructor(value: OrtTensor, download: DeviceMemory["download"]) {
     this.#value = value;
     this.#download = download;
-    this.dtype = value.type;
     this.shape = value.dims;
   }
 
@@ -86,7 +79,7 @@ class DeviceResident implements Resident {
     return this.#value;
   }
 
-  read(): Promise<Tensor> {
+  read(): Promise<Tensor<"float32">> {
     return this.#download(this.value);
   }
 
@@ -99,7 +92,7 @@ class DeviceResident implements Resident {
 }
 
 /** A tensor of the host behind the interface of those that stay on a device. */
-export function hostResident(tensor: Tensor): Resident {
+export function hostResident(tensor: Tensor<"float32">): Resident {
   return new HostResident(tensor);
 }
 
@@ -109,12 +102,13 @@ export interface DeviceMemory extends AsyncDisposable {
   /** A float32 tensor of the host in the device's memory, from where it is fed without a copy. */
   keep(tensor: Tensor<"float32">): Promise<Resident>;
   /** The values of an output that stayed there. */
-  download(value: OrtTensor): Promise<Tensor>;
+  download(value: OrtTensor): Promise<Tensor<"float32">>;
 }
 
 /** An output of a run as what stays with its device. */
 export function residentOf(value: OrtTensor, { device, download }: Pick<DeviceMemory, "device" | "download">): Resident {
-  return value.location === "gpu-buffer" ? new DeviceResident(value, download) : new HostResident(fromOrt(value, device));
+  if (value.type !== "float32") throw new Error(`an output of dtype ${value.type} cannot stay on its device`);
+  return value.location === "gpu-buffer" ? new DeviceResident(value, download) : new HostResident(realFromOrt(value, device));
 }
 
 const isTensor = (fed: Tensor | Resident): fed is Tensor => "data" in fed;
@@ -127,6 +121,13 @@ export function toOrt(fed: Tensor | Resident, device: Device): OrtTensor {
   if (hasOwnMemory(device)) moved.toDevice += bytesOf(tensor.data).length;
   // The dtype names the array's type; the constructor's overloads cannot see that through a union.
   return new OrtTensor(tensor.dtype as "float32", tensor.data as Float32Array, tensor.shape);
+}
+
+/** A float32 tensor that onnxruntime gave, its values on the host. */
+export function realFromOrt(value: OrtTensor, device: Device): Tensor<"float32"> {
+  const { dtype, shape, data } = fromOrt(value, device);
+  if (dtype !== "float32" || !(data instanceof Float32Array)) throw new Error(`expected a float32 tensor, got ${dtype}`);
+  return { dtype, shape, data };
 }
 
 /** A tensor that onnxruntime gave, its values on the host. */

@@ -1,8 +1,10 @@
 /** The training loop: steps of C clients side by side, each step exactly `batch_size` examples a client. */
 import { interrupted, must } from "../../core/base/errors.ts";
-import { elementCount, tensor } from "../../core/base/tensor.ts";
+import { tensor, zeros } from "../../core/base/tensor.ts";
 import type { Tensor } from "../../core/base/tensor.ts";
 import { optimizerState } from "../../engine/passes/optimizers.ts";
+import { movedBytes } from "../../engine/runtime/resident.ts";
+import type { Resident } from "../../engine/runtime/resident.ts";
 import type { ArchitectureModel } from "../architectures/architecture.ts";
 import { examplesOfStep } from "../data/order.ts";
 import { stackClients } from "../data/stack.ts";
@@ -10,8 +12,10 @@ import type { StackedRows } from "../data/stack.ts";
 import type { PackedRows } from "../data/types.ts";
 import { batchFeeds } from "./batch-feeds.ts";
 import { createControl } from "./step-control.ts";
+import type { ClientControl } from "./step-control.ts";
 import { dropoutFeeds } from "./dropout.ts";
 import { flatSize, flatten, unflatten } from "./flat.ts";
+import { HeldTensors } from "./held-tensors.ts";
 import { isAnchored, trainedSpecs } from "./graphs.ts";
 import type { OpenedAdapter, TrainingStart } from "./opened-adapter.ts";
 import { packsOf } from "./packs.ts";
@@ -51,18 +55,17 @@ function sumByClient(nll: Tensor, batch: StackedRows, sums: Float64Array): void 
   });
 }
 
-interface StepGradient {
-  readonly gradients: Tensor;
+interface StepLoss {
   /** Summed loss and number of labelled tokens of each client. */
   readonly losses: Float64Array;
   readonly labelled: readonly number[];
 }
 
-async function stepGradient(context: LoopContext, packs: readonly (readonly PackedRows[])[], states: readonly ClientState[], stepInJob: number, fed: Readonly<Record<string, Tensor>> & { readonly parameters: Tensor }): Promise<StepGradient> {
+/** Leaves the summed gradient with `held`, as `gradients` `[C, P]`; `held` has `nothing` (zeros `[C, P]`) and what `fed` names. */
+async function stepGradient(context: LoopContext, packs: readonly (readonly PackedRows[])[], states: readonly ClientState[], stepInJob: number, { held, fed }: { readonly held: HeldTensors; readonly fed: readonly string[] }): Promise<StepLoss> {
   const { setup: { seed }, opened: { adapter, frozenFeeds } } = context;
   const { session, masks } = await context.sessions.train(states.length);
   const losses = new Float64Array(states.length);
-  let gradients: Tensor = tensor("float32", fed.parameters.shape, new Float32Array(elementCount(fed.parameters.shape)));
   const passes = Math.max(...packs.map((p) => p.length));
   for (let pass = 0; pass < passes; pass++) {
     if (context.aborted()) throw interrupted("training");
@@ -70,11 +73,12 @@ async function stepGradient(context: LoopContext, packs: readonly (readonly Pack
     const batch = stackClients(inPass);
     const counters = states.map(({ job }) => [job.client, job.stepsDone + stepInJob, pass] as const);
     const dropped = dropoutFeeds({ seed, p: adapter.dropout, masks }, inPass, counters, batch);
-    const out = await session.run({ ...batchFeeds(batch, adapter), ...dropped, ...frozenFeeds, ...fed, accumulated: gradients });
-    gradients = must(out["accumulated_out"], "accumulated_out");
-    sumByClient(must(out["nll"], "nll"), batch, losses);
+    const accumulated = held.get(pass === 0 ? "nothing" : "gradients");
+    const { host, kept } = await session.runKeeping({ ...batchFeeds(batch, adapter), ...dropped, ...frozenFeeds, ...held.feeds(fed), accumulated });
+    held.set("gradients", must(kept["accumulated_out"], "accumulated_out"));
+    sumByClient(must(host["nll"], "nll"), batch, losses);
   }
-  return { gradients, losses, labelled: packs.map((p) => p.reduce((n, pack) => n + pack.targets.length, 0)) };
+  return { losses, labelled: packs.map((p) => p.reduce((n, pack) => n + pack.targets.length, 0)) };
 }
 
 function perClient(values: readonly number[]): Tensor {
@@ -95,37 +99,45 @@ export async function trainGroup(context: LoopContext, jobs: readonly TrainJob[]
   for (const job of jobs) starts.push(await opened.trainingStart(job.adapter));
   const stateNames = optimizerState(training.optimizer);
   const states = jobs.map((job): ClientState => ({ job, updates: job.optimizer?.get(STEP_COUNT)?.data[0] ?? 0, skipped: 0, examples: 0, tokens: 0, losses: [], failure: refusalOf(job) }));
-  const stack = (fill: (job: TrainJob, row: Float32Array, i: number) => void): Tensor => {
+  const { memory } = context.sessions;
+  const stack = (fill: (job: TrainJob, row: Float32Array, i: number) => void): Promise<Resident> => {
     const data = new Float32Array(jobs.length * size);
     jobs.forEach((job, i) => fill(job, data.subarray(i * size, (i + 1) * size), i));
-    return tensor("float32", [jobs.length, size], data);
+    return memory.keep(tensor("float32", [jobs.length, size], data));
   };
-  let parameters = stack((_job, row, i) => flatten(must(starts[i], "start").trained, specs, row));
-  const anchor = isAnchored(opened.adapter) ? { anchor: anchorsOf(starts) } : {};
+  using held = new HeldTensors();
+  held.set("parameters", await stack((_job, row, i) => flatten(must(starts[i], "start").trained, specs, row)));
+  held.set("nothing", await memory.keep(zeros("float32", [jobs.length, size])));
+  const anchored = isAnchored(opened.adapter);
+  if (anchored) held.set("anchor", await memory.keep(anchorsOf(starts)));
   const controls = states.map(({ job }) => createControl(opened.adapter, job));
-  let state = Object.fromEntries(stateNames.map((name) => [name, stack((job, row) => row.set(job.optimizer?.get(name)?.data ?? []))]));
+  for (const name of stateNames) held.set(name, await stack((job, row) => row.set(job.optimizer?.get(name)?.data ?? [])));
   const optimizer = await context.sessions.optimizer();
   const steps = Math.max(0, ...jobs.map((job) => job.steps));
 
   for (let step = 0; step < steps; step++) {
     if (states.every((s) => s.failure !== undefined)) break;
+    const movedBefore = movedBytes();
     const packs = states.map(({ job }) => {
       // Nothing to do: no tokens, so a mean that is not finite, so a step that changes nothing.
       if (step >= job.steps || job.examples.length === 0) return [];
       const examples = examplesOfStep({ seed, client: job.client, examples: job.examples, step: job.stepsDone + step, batchSize: training.batch_size });
       return packsOf(context.setup, { model: context.model, adapter: opened.adapter }, examples);
     });
-    const { gradients, losses, labelled } = await stepGradient(context, packs, states, step, { parameters, ...anchor });
+    const { losses, labelled } = await stepGradient(context, packs, states, step, { held, fed: ["parameters", ...(anchored ? ["anchor"] : [])] });
+    const gradients = held.get(packs.some((p) => p.length > 0) ? "gradients" : "nothing");
     const rates = states.map(({ job }) => learningRate(training.learning_rate, training.schedule, job.stepsDone + step, job.totalSteps));
     const corrections = (beta: number): Tensor => perClient(states.map((s) => 1 - beta ** (s.updates + 1)));
-    const out = await optimizer.run({
-      parameters, gradients, ...state,
+    const { host: out, kept } = await optimizer.runKeeping({
+      gradients, ...held.feeds(["parameters", ...stateNames]),
       tokens: perClient(labelled), loss: perClient([...losses]), learning_rate: perClient(rates),
       ...(training.optimizer.name === "adamw" ? { correction1: corrections(training.optimizer.betas[0]), correction2: corrections(training.optimizer.betas[1]) } : {}),
     });
-    const before = parameters;
-    parameters = must(out["parameters_out"], "parameters_out");
-    state = Object.fromEntries(stateNames.map((name) => [name, must(out[`${name}_out`], name)]));
+    const between = await betweenSteps(controls, { before: held.get("parameters"), after: must(kept["parameters_out"], "parameters_out"), gradients });
+    for (const name of stateNames) held.set(name, must(kept[`${name}_out`], name));
+    const after = movedBytes();
+    const bytes = after.toDevice + after.toHost - movedBefore.toDevice - movedBefore.toHost;
+    const copied = bytes === 0 ? {} : { copiedBytes: bytes };
     states.forEach((client, i) => {
       if (packs[i]?.length === 0) return;
       const taken = Number(out["finite"]?.data[i] ?? 0) === 1;
@@ -135,9 +147,8 @@ export async function trainGroup(context: LoopContext, jobs: readonly TrainJob[]
       client.tokens += tokens;
       if (taken) {
         client.updates++;
-        // Both are float32 by the graphs' types; results are this loop's own.
-        const row = (t: Tensor): Float32Array => (t.data as Float32Array).subarray(i * size, (i + 1) * size);
-        controls[i]?.afterStep({ step: client.job.stepsDone + step + 1, parameters: row(parameters), before: row(before), gradients: row(gradients), tokens: labelled[i] ?? 1 });
+        const row = (t: Tensor<"float32">): Float32Array => t.data.subarray(i * size, (i + 1) * size);
+        if (between !== undefined) controls[i]?.afterStep({ step: client.job.stepsDone + step + 1, parameters: row(between.after), before: row(between.before), gradients: row(between.gradients), tokens: labelled[i] ?? 1 });
         client.losses.push(loss);
       } else if (++client.skipped > training.max_skipped_steps) {
         const reason = `${client.skipped} steps had a loss or gradient that is not finite (max_skipped_steps is ${training.max_skipped_steps}); a lower learning_rate may help`;
@@ -145,23 +156,25 @@ export async function trainGroup(context: LoopContext, jobs: readonly TrainJob[]
       }
       context.onStep({
         client: client.job.client, round: client.job.round, step: step + 1, loss: taken ? loss : Number.NaN, learningRate: rates[i] ?? 0,
-        gradientNorm: Number(out["gradient_norm"]?.data[i] ?? 0), skipped: !taken, examples, tokens,
+        gradientNorm: Number(out["gradient_norm"]?.data[i] ?? 0), skipped: !taken, examples, tokens, ...copied,
       });
     });
+    held.set("parameters", between === undefined ? must(kept["parameters_out"], "parameters_out") : await memory.keep(between.after));
   }
 
-  // A result is a slice of the group's tensors; `data` is float32 by the graph's types.
-  const row = (t: Tensor, i: number): Float32Array => (t.data as Float32Array).slice(i * size, (i + 1) * size);
+  const ends = new Map<string, Tensor<"float32">>();
+  for (const name of ["parameters", ...stateNames]) ends.set(name, await held.get(name).read());
+  const row = (name: string, i: number): Float32Array => must(ends.get(name), name).data.slice(i * size, (i + 1) * size);
   const results: TrainResult[] = [];
   for (const [i, client] of states.entries()) {
     if (client.failure !== undefined) {
       results.push(client.failure);
       continue;
     }
-    const moments = stateNames.map((name): [string, Tensor<"float32">] => [name, tensor("float32", [size], row(must(state[name], name), i))]);
+    const moments = stateNames.map((name): [string, Tensor<"float32">] => [name, tensor("float32", [size], row(name, i))]);
     results.push({
       ok: true,
-      adapter: await opened.trainingEnd(unflatten(row(parameters, i), specs), must(starts[i], "start")),
+      adapter: await opened.trainingEnd(unflatten(row("parameters", i), specs), must(starts[i], "start")),
       optimizer: new Map([...moments, ...(controls[i]?.state ?? []), [STEP_COUNT, tensor("float32", [1], Float32Array.of(client.updates))]]),
       steps: client.job.steps - client.skipped, skippedSteps: client.skipped, examples: client.examples, tokens: client.tokens,
       loss: client.losses.reduce((a, b) => a + b, 0) / client.losses.length,
@@ -170,8 +183,15 @@ export async function trainGroup(context: LoopContext, jobs: readonly TrainJob[]
   return results;
 }
 
+/** What adapters with a control look at between two steps, on the host; undefined where no client has one. The parameters after the step are freed where they were. */
+async function betweenSteps(controls: readonly (ClientControl | undefined)[], step: Readonly<Record<"before" | "after" | "gradients", Resident>>): Promise<Readonly<Record<"before" | "after" | "gradients", Tensor<"float32">>> | undefined> {
+  if (controls.every((control) => control === undefined)) return undefined;
+  using after = step.after;
+  return { before: await step.before.read(), after: await after.read(), gradients: await step.gradients.read() };
+}
+
 /** `[C, P']` */
-function anchorsOf(starts: readonly TrainingStart[]): Tensor {
+function anchorsOf(starts: readonly TrainingStart[]): Tensor<"float32"> {
   const rows = starts.map(({ anchor }) => must(anchor, "anchor"));
   const width = rows[0]?.length ?? 0;
   const data = new Float32Array(rows.length * width);

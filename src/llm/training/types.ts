@@ -38,6 +38,8 @@ export interface StepReport {
   readonly examples: number;
   /** Tokens that are not padding. */
   readonly tokens: number;
+  /** Bytes that the group's step copied between the host and the device's own memory; absent where the device has none. */
+  readonly copiedBytes?: number;
 }
 
 export interface TrainSuccess {
