@@ -2,7 +2,6 @@
 import { must } from "../../../core/base/errors.ts";
 import { tensor } from "../../../core/base/tensor.ts";
 import { multiplyDims } from "../dims.ts";
-import { emitProduct } from "../onnx/product.ts";
 import type { OnnxEmitter } from "../onnx/emitter.ts";
 import type { OpAttributes } from "../op-attributes.ts";
 import * as g from "../operations.ts";
@@ -19,18 +18,27 @@ function crossEntropyRow(row: Float64Array, target: number): number {
   return nll;
 }
 
-/** ONNX nodes for rows `[n, V]` and targets `[n]`: the losses `[n, 1]` and, where asked, softmax − onehot. */
-function lowerRows(e: OnnxEmitter, logits: string, targets: string, wantGradient: boolean): { readonly nll: string; readonly gradient: string } {
-  const column = e.fresh("Unsqueeze", [targets, e.integers([1])]);
-  const picked = e.fresh("GatherElements", [logits, column], { attributes: { axis: 1n } });
-  const max = e.fresh("ReduceMax", [logits, e.integers([1])], { attributes: { keepdims: 1n } });
-  const exponentials = e.fresh("Exp", [e.fresh("Sub", [logits, max])]);
-  const sum = e.fresh("ReduceSum", [exponentials, e.integers([1])], { attributes: { keepdims: 1n } });
-  const nll = e.fresh("Sub", [e.fresh("Add", [e.fresh("Log", [sum]), max]), picked]);
-  if (!wantGradient) return { nll, gradient: "" };
-  const probabilities = e.fresh("Div", [exponentials, sum]);
-  const minusOne = e.fresh("Expand", [e.constant(tensor("float32", [1, 1], Float32Array.of(-1))), e.fresh("Shape", [column])]);
-  return { nll, gradient: e.fresh("ScatterElements", [probabilities, column, minusOne], { attributes: { axis: 1n, reduction: "add" } }) };
+interface LoweredRows {
+  /** The losses `[n, 1]`. */
+  readonly nll: string;
+  /** Logits of the targets `[n, 1]`. */
+  readonly picked: string;
+  /** softmax `[n, V]`; "" where no gradient is wanted. */
+  readonly probabilities: string;
+}
+
+/** ONNX nodes for rows `[n, V]` and their targets as a column `[n, 1]`. */
+function lowerRows(e: OnnxEmitter, logits: string, column: string, wantGradient: boolean): LoweredRows {
+  const pick = (x: string): string => e.fresh("GatherElements", [x, column], { attributes: { axis: 1n } });
+  if (!wantGradient) {
+    return { nll: e.fresh("Neg", [pick(e.fresh("LogSoftmax", [logits], { attributes: { axis: -1n } }))]), picked: "", probabilities: "" };
+  }
+  const picked = pick(logits);
+  const probabilities = e.fresh("Softmax", [logits], { attributes: { axis: -1n } });
+  const largest = (x: string): string => e.fresh("ReduceMax", [x, e.integers([1])], { attributes: { keepdims: 1n } });
+  // log Σ exp = max − log of the largest probability, which is at least 1 / V: a target's own may have rounded to 0.
+  const logSum = e.fresh("Sub", [largest(logits), e.fresh("Log", [largest(probabilities)])]);
+  return { nll: e.fresh("Sub", [logSum, picked]), picked, probabilities };
 }
 
 /** Its second output is softmax − onehot `[C, L, V]`, kept for the gradient. */
@@ -54,9 +62,12 @@ export const CrossEntropy: OpRecord<OpAttributes["CrossEntropy"]> = {
   lower: (e, { inputs: [logits = "", targets = ""], outputs: [nll = "", residual = ""], inputTypes: [type], used }) => {
     const [c = 1, l = 1, v = 1] = type?.shape ?? [];
     const rows = multiplyDims(c, l);
-    const result = lowerRows(e, e.reshape(logits, [c, l, v], [rows, v]), e.reshape(targets, [c, l], [rows]), used[1] ?? false);
+    const column = e.reshape(targets, [c, l], [rows, 1]);
+    const result = lowerRows(e, e.reshape(logits, [c, l, v], [rows, v]), column, used[1] ?? false);
     e.reshape(result.nll, [rows, 1], [c, l], nll);
-    if (used[1]) e.reshape(result.gradient, [rows, v], [c, l, v], residual);
+    if (!used[1]) return;
+    const minusOne = e.fresh("Expand", [e.constant(tensor("float32", [1, 1], Float32Array.of(-1))), e.shape([rows, 1])]);
+    e.reshape(e.fresh("ScatterElements", [result.probabilities, column, minusOne], { attributes: { axis: 1n, reduction: "add" } }), [rows, v], [c, l, v], residual);
   },
 };
 
@@ -109,42 +120,38 @@ export const LinearCrossEntropy: OpRecord<OpAttributes["LinearCrossEntropy"]> = 
     });
     return [nll, slope];
   },
-  // Rows are cut into `chunks` pieces of max(⌈rows / chunks⌉, minimumRows); the last pieces may be empty.
-  lower: (e, { inputs: [hidden = "", weight = "", targets = ""], outputs: [nll = "", slope = ""], inputTypes, attributes: { chunks, minimumRows, softCap }, used }) => {
-    const [c = 1, l = 1, d = 1] = inputTypes[0]?.shape ?? [];
+  // Rows are cut into `chunks` pieces of max(⌈rows / chunks⌉, minimumRows); the last pieces may be empty. The slope is
+  // P · W − W[targets], so that nothing is scattered into `[rows, V]`.
+  lower: (e, { inputs: [hidden = "", weight = "", targets = ""], outputs: [nll = "", slope = ""], inputTypes: [type], attributes: { chunks, minimumRows, softCap }, used }) => {
+    const [c = 1, l = 1, d = 1] = type?.shape ?? [];
     const rows = multiplyDims(c, l);
+    const [x, t] = [e.reshape(hidden, [c, l, d], [rows, d]), e.reshape(targets, [c, l], [rows])];
     const count = e.shape([rows]);
-    const given = [e.reshape(hidden, [c, l, d], [rows, d]), e.reshape(targets, [c, l], [rows])] as const;
-    // WebGPU refuses empty pieces: there the last row is repeated until every piece is full.
-    const filled = chunks > 1 && e.device === "webgpu";
     const share = e.fresh("Div", [e.fresh("Add", [count, e.integers([chunks - 1])]), e.integers([chunks])]);
-    const piece = filled ? share : e.fresh("Max", [share, e.integers([minimumRows])]);
-    const order = filled ? lastRepeated(e, count, e.fresh("Mul", [share, e.integers([chunks])])) : "";
-    const [x, t] = filled ? [e.fresh("Gather", [given[0], order]), e.fresh("Gather", [given[1], order])] : given;
+    const piece = e.fresh("Max", [share, e.integers([minimumRows])]);
     const losses: string[] = [];
     const slopes: string[] = [];
     for (let i = 0; i < chunks; i++) {
-      const limited = (rows: string): string => (filled ? rows : e.fresh("Min", [count, rows]));
-      const from = limited(e.fresh("Mul", [piece, e.integers([i])]));
-      const to = limited(e.fresh("Mul", [piece, e.integers([i + 1])]));
+      const from = e.fresh("Min", [count, e.fresh("Mul", [piece, e.integers([i])])]);
+      const to = e.fresh("Min", [count, e.fresh("Mul", [piece, e.integers([i + 1])])]);
       const cut = (value: string): string => (chunks === 1 ? value : e.fresh("Slice", [value, from, to, e.integers([0])]));
-      const product = emitProduct(e, { a: cut(x), aShape: [rows, d], b: weight, bShape: inputTypes[1]?.shape ?? [], transA: false, transB: true, alpha: softCap === 0 ? 1 : 1 / softCap });
+      const product = e.fresh("FusedMatMul", [cut(x), weight], { domain: "com.microsoft", attributes: { transA: 0n, transB: 1n, alpha: softCap === 0 ? 1 : 1 / softCap } });
       const bounded = softCap === 0 ? "" : e.fresh("Tanh", [product]);
-      const result = lowerRows(e, softCap === 0 ? product : e.fresh("Mul", [bounded, e.float(softCap)]), cut(t), used[1] ?? false);
-      losses.push(result.nll);
+      const column = e.fresh("Unsqueeze", [cut(t), e.integers([1])]);
+      const { nll: loss, picked, probabilities } = lowerRows(e, softCap === 0 ? product : e.fresh("Mul", [bounded, e.float(softCap)]), column, used[1] ?? false);
+      losses.push(loss);
       if (!used[1]) continue;
-      const residual = softCap === 0 ? result.gradient : e.fresh("Mul", [result.gradient, e.fresh("Sub", [e.float(1), e.fresh("Mul", [bounded, bounded])])]);
-      slopes.push(e.fresh("MatMul", [residual, weight]));
+      const targetRows = e.fresh("Gather", [weight, cut(t)], { attributes: { axis: 0n } });
+      if (softCap === 0) {
+        slopes.push(e.fresh("Sub", [e.fresh("MatMul", [probabilities, weight]), targetRows]));
+        continue;
+      }
+      const passes = (x: string): string => e.fresh("Sub", [e.float(1), e.fresh("Mul", [x, x])]);
+      const slopeOfTarget = passes(e.fresh("Mul", [picked, e.float(1 / softCap)]));
+      slopes.push(e.fresh("Sub", [e.fresh("MatMul", [e.fresh("Mul", [probabilities, passes(bounded)]), weight]), e.fresh("Mul", [targetRows, slopeOfTarget])]));
     }
     const join = (parts: readonly string[]): string => (parts.length === 1 ? (parts[0] ?? "") : e.fresh("Concat", parts, { attributes: { axis: 0n } }));
-    const rowsOf = (parts: readonly string[]): string => (filled ? e.fresh("Slice", [join(parts), e.integers([0]), count, e.integers([0])]) : join(parts));
-    e.reshape(rowsOf(losses), [rows, 1], [c, l], nll);
-    if (used[1]) e.reshape(rowsOf(slopes), [rows, d], [c, l, d], slope);
+    e.reshape(join(losses), [rows, 1], [c, l], nll);
+    if (used[1]) e.reshape(join(slopes), [rows, d], [c, l, d], slope);
   },
 };
-
-/** Row numbers 0, 1, … below `count`, then the last one again, `total` in all. */
-function lastRepeated(e: OnnxEmitter, count: string, total: string): string {
-  const upTo = e.fresh("Range", [e.fresh("Squeeze", [e.integers([0])]), e.fresh("Squeeze", [total]), e.fresh("Squeeze", [e.integers([1])])]);
-  return e.cast(e.fresh("Min", [upTo, e.fresh("Sub", [count, e.integers([1])])]), "int32");
-}

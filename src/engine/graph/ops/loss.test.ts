@@ -1,0 +1,46 @@
+/** What drawn numbers cannot show of the loss: targets whose probability rounds to 0, and what the graph keeps of them. */
+import { expect, test } from "vitest";
+import { relativeError } from "../../../../test/support/numbers.ts";
+import { must } from "../../../core/base/errors.ts";
+import { tensor } from "../../../core/base/tensor.ts";
+import { gradient } from "../../passes/gradient.ts";
+import { openSession } from "../../runtime/onnx-session.ts";
+import { evaluateReference, toReference } from "../../runtime/reference.ts";
+import { GraphBuilder } from "../builder.ts";
+import * as g from "../operations.ts";
+import type { Value } from "../value.ts";
+
+/** Rows of five logits that spread over ±200; the first target is far below float32's range of probabilities, the second at the top. */
+const ROWS = [[200, -200, 0, 3, -150], [-200, 200, 195, -7, 50], [-199, -200, -198, -197.5, -200]];
+const TARGETS = [1, 1, 4];
+
+async function lossOf(softCap: number, learns: "hidden" | "logits" | "nothing"): Promise<{ readonly nll: number; readonly dx: number }> {
+  const builder = new GraphBuilder();
+  const x = builder.input("x", "float32", [1, 3, 5]);
+  const targets = builder.input("targets", "int32", [1, 3]);
+  const unit = builder.constant(tensor("float32", [5, 5], Float32Array.from({ length: 25 }, (_, i) => Number(i % 6 === 0))));
+  const nll: Value = learns === "logits" ? g.crossEntropy(x, targets) : g.linearCrossEntropy(x, unit, targets, { chunks: 2, minimumRows: 2, softCap });
+  builder.output("nll", nll);
+  const seed = builder.constant(tensor("float32", [1, 3], Float32Array.of(0.7, -1.3, 2)));
+  if (learns !== "nothing") builder.output("dx", must(gradient(builder, { value: nll, seed }, [x])[0], "dx"));
+  const graph = builder.finish();
+  const feeds = { x: tensor("float32", [1, 3, 5], Float32Array.from(ROWS.flat())), targets: tensor("int32", [1, 3], Int32Array.from(TARGETS)) };
+  using session = await openSession(graph, { threads: 1 });
+  const actual = await session.run(feeds);
+  const expected = evaluateReference(graph, new Map(Object.entries(feeds).map(([name, t]) => [name, toReference(t)])));
+  const error = (name: string): number => (expected.has(name) ? relativeError(must(actual[name], name).data, must(expected.get(name), name).data) : 0);
+  if (softCap === 0) expect([...must(expected.get("nll"), "nll").data].map((y) => Math.round(y))).toEqual([400, 0, 3]);
+  return { nll: error("nll"), dx: error("dx") };
+}
+
+test.each(["hidden", "logits", "nothing"] as const)("the loss of a target whose probability is 0 in float32 is exact where %s learns", async (learns) => {
+  const errors = await lossOf(0, learns);
+  expect(errors.nll).toBeLessThan(1e-6);
+  expect(errors.dx).toBeLessThan(1e-6);
+});
+
+test("so it is under a soft cap that nearly all logits reach", async () => {
+  const errors = await lossOf(110, "hidden");
+  expect(errors.nll).toBeLessThan(1e-6);
+  expect(errors.dx).toBeLessThan(1e-5);
+});
