@@ -1,5 +1,6 @@
 /** What a run would do and take, without doing it: counts from the plan, time and memory from one step that is really taken. */
 import { tensorBytes } from "../../federation/protocol/encode.ts";
+import { resolveDevice } from "../../llm/training/resolve-runtime.ts";
 import { prepareData, type PreparedData } from "./data.ts";
 import { prepareModel, type PreparedModel } from "./model.ts";
 import { resolvePlan, type Plan } from "./plan.ts";
@@ -33,6 +34,8 @@ export interface DryRun {
   readonly memoryBytes: number;
   /** What the run's folder will hold (bytes). */
   readonly diskBytes: number;
+  /** Bytes that a step copies between the host and the device's own memory; 0 on a CPU. */
+  readonly copiedBytesPerStep: number;
   /** Seconds of one optimiser step of a client; of one labelled token's evaluation; of the whole run. */
   readonly secondsPerStep: number;
   readonly secondsPerEvaluatedToken: number;
@@ -49,9 +52,10 @@ const TIMED_ROWS = 8;
 export async function dryRun(experiment: Experiment, options: DryRunOptions = {}): Promise<DryRun> {
   const { config } = experiment;
   const { signal } = options;
+  const device = await resolveDevice(config.runtime);
   const model = await prepareModel(config, signal === undefined ? {} : { signal });
   const data = await prepareData(experiment, { tokenizer: model.tokenizer, ...(signal && { signal }) });
-  const plan = resolvePlan(config, { model, data });
+  const plan = resolvePlan(config, { model, data, device });
   const timed = await timeOneStep(plan, data, options);
   const { clients, globalTest } = data.partition;
   const perRound = sampleClients(clients.map((_, i) => i), { seed: plan.seed, round: 1, fraction: plan.federation.fraction, atLeast: plan.federation.min_clients }).length;
@@ -70,6 +74,7 @@ export async function dryRun(experiment: Experiment, options: DryRunOptions = {}
     steps,
     memoryBytes: timed.memoryBytes,
     diskBytes: countDisk(plan, clients.length, timed.adapterBytes),
+    copiedBytesPerStep: timed.copiedBytes,
     secondsPerStep: timed.secondsPerStep,
     secondsPerEvaluatedToken: timed.secondsPerToken,
     seconds: (steps * timed.secondsPerStep) / plan.runtime.workers + (evaluatedTokens * timed.secondsPerToken) / plan.runtime.workers,
@@ -80,6 +85,7 @@ export async function dryRun(experiment: Experiment, options: DryRunOptions = {}
 
 interface Timed {
   readonly adapterBytes: number;
+  readonly copiedBytes: number;
   readonly secondsPerStep: number;
   readonly secondsPerToken: number;
   readonly memoryBytes: number;
@@ -92,9 +98,11 @@ async function timeOneStep(plan: Plan, data: PreparedData, options: DryRunOption
   const adapter = await trainer.initialAdapter();
   const signal = options.signal === undefined ? {} : { signal: options.signal };
   const group = data.partition.clients.slice(0, plan.resolved.clients_side_by_side);
+  let copiedBytes = 0;
   const train = async (steps: number): Promise<number> => {
     const begun = elapsedMs();
-    await trainer.train(group.map(({ train: examples }, client) => ({ client, round: 1, steps, stepsDone: 0, totalSteps: steps, adapter, examples })), signal);
+    const jobs = group.map(({ train: examples }, client) => ({ client, round: 1, steps, stepsDone: 0, totalSteps: steps, adapter, examples }));
+    await trainer.train(jobs, { ...signal, onStep: (report) => (copiedBytes = report.copiedBytes ?? 0) });
     return elapsedMs() - begun;
   };
   // The first call makes the sessions and warms the caches.
@@ -104,7 +112,7 @@ async function timeOneStep(plan: Plan, data: PreparedData, options: DryRunOption
   const begun = elapsedMs();
   const [result] = await trainer.evaluate([{ adapter, examples: Int32Array.from(rows) }], signal);
   const tokenMs = (elapsedMs() - begun) / Math.max(1, result?.tokens ?? 1);
-  return { adapterBytes: tensorBytes(adapter), secondsPerStep: stepMs / 1000, secondsPerToken: tokenMs / 1000, memoryBytes: process.memoryUsage().rss };
+  return { adapterBytes: tensorBytes(adapter), copiedBytes, secondsPerStep: stepMs / 1000, secondsPerToken: tokenMs / 1000, memoryBytes: process.memoryUsage().rss };
 }
 
 function countSteps(plan: Plan, clients: number, perRound: number): number {
@@ -147,6 +155,7 @@ function describe(facts: Omit<DryRun, "lines">, { model, perRound }: { readonly 
     `Tokens     ${number(facts.tokens)}${cut.length > 0 ? ` (rows: ${cut.join(", ")})` : ""}`,
     `Training   ${plan.federation.rounds} rounds of ${plan.training.local_steps} steps of ${plan.training.batch_size} examples; baselines: ${plan.baselines.join(", ") || "none"}; ${number(facts.steps)} steps in all`,
     `Traffic    ${bytes(facts.bytesPerRound)} a round, down and up together`,
+    `Device     ${resolved.device}${resolved.device_name === undefined ? "" : `: ${resolved.device_name}`}${facts.copiedBytesPerStep === 0 ? "" : `; ${bytes(facts.copiedBytesPerStep)} copied a step`}`,
     `Machine    ${resolved.threads} threads, ${plan.runtime.workers} workers, ${resolved.clients_side_by_side} clients side by side, ${resolved.tokens_per_micro_batch} tokens a pass`,
     `Memory     about ${bytes(facts.memoryBytes)} with one worker, pages of the model included`,
     `Disk       about ${bytes(facts.diskBytes)}`,

@@ -96,6 +96,7 @@ async function begin(execution: Execution, { state, trainers, append }: { readon
     plan: planHash(plan),
     versions: { ...versions() },
     machine: machine(),
+    ...(plan.resolved.device === "cpu" ? {} : { device: [plan.resolved.device, plan.resolved.device_name ?? []].flat().join(", ") }),
     clients: clients.map(({ name, train, validation, test }) => ({ name, train: train.length, validation: validation.length, test: test.length })),
     globalTest: globalTest.length,
     trainableParameters: model.trainable,

@@ -10,6 +10,7 @@ import { FedtuneError, messageOf } from "../../core/base/errors.ts";
 import { fileErrorCode } from "../../core/base/file-errors.ts";
 import { canonicalJson, sha256 } from "../../core/base/hash.ts";
 import { DEVICES } from "../../engine/graph/onnx/emitter.ts";
+import type { ChosenDevice } from "../../engine/runtime/choose-device.ts";
 import { resolveRuntime } from "../../llm/training/resolve-runtime.ts";
 import type { ResolvedRuntime } from "../../llm/training/setup.ts";
 import type { PreparedData } from "./data.ts";
@@ -23,6 +24,8 @@ const positive = z.int().positive();
 
 const resolvedSchema = z.strictObject({
   device: z.enum(DEVICES),
+  /** What the device is called on the machine that the run started on. */
+  device_name: z.string().optional(),
   threads: positive,
   clients_side_by_side: positive,
   tokens_per_micro_batch: positive,
@@ -41,13 +44,14 @@ export type Plan = z.infer<typeof planSchema>;
 const SHORTEST_PACK = 128;
 
 /** Resolves the automatic choices of a config for this machine, this model and this data. */
-export function resolvePlan(config: ExperimentConfig, { model, data }: { readonly model: PreparedModel; readonly data: PreparedData }): Plan {
+export function resolvePlan(config: ExperimentConfig, { model, data, device }: { readonly model: PreparedModel; readonly data: PreparedData; readonly device: ChosenDevice }): Plan {
   const packTokens = Math.max(longestExample(data), Math.min(SHORTEST_PACK, config.data.max_tokens));
-  const runtime = resolveRuntime(config.runtime, { hiddenSize: model.model.hiddenSize, clients: data.partition.clients.length, stepTokens: config.training.batch_size * meanLength(data) });
+  const runtime = resolveRuntime(config.runtime, { hiddenSize: model.model.hiddenSize, clients: data.partition.clients.length, stepTokens: config.training.batch_size * meanLength(data), device: device.device });
   return {
     ...config,
     resolved: {
       device: runtime.device,
+      device_name: device.name,
       threads: runtime.threads,
       clients_side_by_side: runtime.clientsSideBySide,
       tokens_per_micro_batch: runtime.tokensPerMicroBatch,

@@ -2,6 +2,7 @@
 import { resolve as resolvePath } from "node:path";
 import { FedtuneError } from "../../core/base/errors.ts";
 import type { RunEvent, Tick } from "../../federation/rounds/events.ts";
+import { resolveDevice } from "../../llm/training/resolve-runtime.ts";
 import { prepareData, type PreparedData } from "./data.ts";
 import { streamEvents } from "./event-stream.ts";
 import { executeRun } from "./execute.ts";
@@ -45,8 +46,9 @@ export function run(experiment: Experiment, options: RunOptions = {}): Run {
       early.push(tick);
       emit(tick);
     };
+    const device = await resolveDevice(config.runtime);
     const { model, data } = await prepare(experiment, { tell, clock, signal });
-    const plan = resolvePlan(config, { model, data });
+    const plan = resolvePlan(config, { model, data, device });
     folder = createRunFolder(place, { [PLAN]: formatPlan(plan), [MANIFEST]: `${JSON.stringify(data.record)}\n` });
     await go({ folder, plan, model, data, early }, { emit, signal, clock, options });
   }, options.signal);
@@ -61,7 +63,7 @@ export function run(experiment: Experiment, options: RunOptions = {}): Run {
 /**
  * Takes up a run where it was left, at whatever instant, and goes on to the same bytes as if it had not been. Yields only what is new.
  * @throws (while iterating) FedtuneError("config") where the folder holds no run or its plan was changed; ("data"), ("model") where
- *   the rows or the model are not those that it was started with
+ *   the rows or the model are not those that it was started with; ("resources") where its device is not there
  */
 export function resume(runFolder: string, options: RunOptions = {}): Run {
   const folder = resolvePath(runFolder);
@@ -69,6 +71,7 @@ export function resume(runFolder: string, options: RunOptions = {}): Run {
   const events = streamEvents<RunEvent>(async (emit, signal) => {
     const plan = readPlan(folder);
     const { resolved, ...config } = plan;
+    await resolveDevice({ ...config.runtime, device: resolved.device });
     const early: Tick[] = [];
     const tell: Tell = (tick) => {
       if (tick.type === "progress") emit(tick);

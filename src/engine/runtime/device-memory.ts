@@ -41,7 +41,7 @@ class BufferMemory implements DeviceMemory {
 
   async keep(tensor: Tensor<"float32">): Promise<Resident> {
     const session = await this.#copier(tensor.shape.length, "device");
-    const { copy } = await session.run({ value: toOrt(tensor, this.device) });
+    const { copy } = await session.run({ value: toOrt(tensor, { device: this.device, where: "device memory" }) });
     return residentOf(must(copy, "copy"), this);
   }
 

@@ -80,7 +80,7 @@ class OnnxSession implements Session {
         }
         bindings.set(dim, { value, input: name });
       });
-      ortFeeds[name] = toOrt(fed, this.#device);
+      ortFeeds[name] = toOrt(fed, { device: this.#device, where: `session: input ${name}` });
     }
     return ortFeeds;
   }

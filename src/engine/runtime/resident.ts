@@ -113,11 +113,11 @@ export function residentOf(value: OrtTensor, { device, download }: Pick<DeviceMe
 
 const isTensor = (fed: Tensor | Resident): fed is Tensor => "data" in fed;
 
-/** What onnxruntime is fed. */
-export function toOrt(fed: Tensor | Resident, device: Device): OrtTensor {
+/** What onnxruntime is fed. Throws an internal error for a dtype that it does not take, naming `where`. */
+export function toOrt(fed: Tensor | Resident, { device, where }: { readonly device: Device; readonly where: string }): OrtTensor {
   if (fed instanceof DeviceResident) return fed.value;
   const tensor = fed instanceof HostResident ? fed.tensor : fed;
-  if (!isTensor(tensor) || !isFeedable(tensor.dtype)) throw new Error(`${tensor.dtype}${formatShape(tensor.shape)} cannot be fed`);
+  if (!isTensor(tensor) || !isFeedable(tensor.dtype)) throw new Error(`${where}: ${tensor.dtype} cannot be fed`);
   if (hasOwnMemory(device)) moved.toDevice += bytesOf(tensor.data).length;
   // The dtype names the array's type; the constructor's overloads cannot see that through a union.
   return new OrtTensor(tensor.dtype as "float32", tensor.data as Float32Array, tensor.shape);

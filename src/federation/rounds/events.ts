@@ -45,6 +45,8 @@ export const journalEventSchema = z.discriminatedUnion("type", [
     plan: hash,
     versions: z.record(z.string(), z.string()),
     machine: z.string(),
+    /** Where the graphs run, where that is not the machine's CPU: "webgpu, NVIDIA H200". */
+    device: z.string().optional(),
     clients: z.array(z.object({ name: z.string(), train: count, validation: count, test: count })),
     globalTest: count,
     trainableParameters: count,

@@ -1,5 +1,10 @@
 /** Resolves the automatic choices of the runtime once, so that a resume reuses them. */
 import { availableParallelism } from "node:os";
+import { FedtuneError } from "../../core/base/errors.ts";
+import { chooseDevice } from "../../engine/runtime/choose-device.ts";
+import type { ChosenDevice } from "../../engine/runtime/choose-device.ts";
+import type { MachineDevices } from "../../engine/runtime/machine-devices.ts";
+import type { Device } from "../../engine/graph/onnx/emitter.ts";
 import type { ResolvedRuntime } from "./setup.ts";
 import type { RuntimeSettings } from "./settings.ts";
 
@@ -11,6 +16,8 @@ export interface RuntimeFacts {
   readonly clients: number;
   /** Tokens of one client's step, on average. */
   readonly stepTokens: number;
+  /** What `chooseDevice` chose; absent: the CPU. */
+  readonly device?: Device;
 }
 
 /** Below this width a pass is bound by the number of nodes, not by arithmetic. */
@@ -24,15 +31,25 @@ const TOKENS = { tiny: 2048, other: 512 } as const;
 const SIDE_BY_SIDE = { tokens: 480, most: 8 } as const;
 
 /** The settings with every `auto` replaced. A group is never larger than the clients of a round. */
-export function resolveRuntime(settings: RuntimeSettings, { hiddenSize, clients, stepTokens }: RuntimeFacts): ResolvedRuntime {
+export function resolveRuntime(settings: RuntimeSettings, { hiddenSize, clients, stepTokens, device = "cpu" }: RuntimeFacts): ResolvedRuntime {
   const tiny = hiddenSize <= TINY_WIDTH;
   const { threads, clients_side_by_side: sideBySide, tokens_per_micro_batch: tokens } = settings;
   const fitting = tiny ? Math.min(SIDE_BY_SIDE.most, Math.floor(SIDE_BY_SIDE.tokens / stepTokens)) : 1;
   return {
-    device: "cpu",
+    device,
     basePrecision: settings.base_precision,
     threads: threads === "auto" ? availableParallelism() : threads,
     clientsSideBySide: Math.max(1, Math.min(clients, sideBySide === "auto" ? fitting : sideBySide)),
     tokensPerMicroBatch: tokens === "auto" ? (tiny ? TOKENS.tiny : TOKENS.other) : tokens,
   };
+}
+
+/**
+ * The device of a run. Bases of 8 bits run on the CPU, where their products are.
+ * @throws FedtuneError("resources") where a device asked for by name is not there; ("config") where it cannot run the base's precision
+ */
+export async function resolveDevice({ device, base_precision }: RuntimeSettings, machine?: MachineDevices): Promise<ChosenDevice> {
+  if (base_precision !== "int8") return await chooseDevice(device, machine);
+  if (device === "cpu" || device === "auto") return await chooseDevice("cpu", machine);
+  throw new FedtuneError("config", { where: "runtime.base_precision", expected: `float32 or int4 on ${device}, which has no 8-bit products`, got: "int8", remedy: "Choose another precision, or runtime.device=cpu" });
 }

@@ -1,5 +1,6 @@
 /** The part of the config that training owns: optimiser, schedule, step size. Defaults live here and nowhere else. */
 import { z } from "zod";
+import { DEVICES } from "../../engine/graph/onnx/emitter.ts";
 import { BASE_PRECISIONS } from "../architectures/quantized-weights.ts";
 
 const positive = z.number().positive();
@@ -39,7 +40,7 @@ export const trainingSchema = z.strictObject({
 export type TrainingSettings = z.infer<typeof trainingSchema>;
 
 export const runtimeSchema = z.strictObject({
-  device: z.enum(["cpu", "auto"]).default("auto").describe("where the graphs run"),
+  device: z.enum([...DEVICES, "auto"]).default("auto").describe("where the graphs run; auto: cuda where its files and a GPU are, else webgpu where a real adapter is measured to be faster, else cpu"),
   base_precision: z.enum(BASE_PRECISIONS).default("float32").describe("how the frozen base is held: float32; int8: linear modules rounded to 8 bits by output, and rows of activations and gradients in each product (fast); int4: linear modules in blocks of 32 (small)"),
   threads: z.union([z.literal("auto"), z.int().positive()]).default("auto").describe("threads of one session"),
   workers: z.int().positive().default(1).describe("worker threads that simulate clients at the same time; the result does not depend on it"),

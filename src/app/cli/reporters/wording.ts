@@ -11,7 +11,7 @@ type EventOf<Type extends RunEvent["type"]> = Extract<RunEvent, { type: Type }>;
 /** "dolly: 10 clients with 2,143 training rows, 20 rounds of 8 steps"; on its own line what trains, as PEFT prints it. */
 export function describeStart(event: EventOf<"run-started">): string {
   const rows = event.clients.reduce((sum, c) => sum + c.train, 0);
-  return `${event.name}: ${formatThings(event.clients.length, "client")} with ${formatThings(rows, "training row")}, ${formatThings(event.rounds, "round")} of ${formatThings(event.localSteps, "step")}\n${describeTrainable(event)}`;
+  return `${event.name}: ${formatThings(event.clients.length, "client")} with ${formatThings(rows, "training row")}, ${formatThings(event.rounds, "round")} of ${formatThings(event.localSteps, "step")}${event.device === undefined ? "" : `, on ${event.device}`}\n${describeTrainable(event)}`;
 }
 
 /** "trainable params: 458,752 || all params: 26,288,640 || trainable%: 1.7451". */

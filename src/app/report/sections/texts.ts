@@ -46,7 +46,7 @@ export function setupSection(facts: RunFacts, configYaml: string, versions: Read
       ["started", started.at.replace("T", " ").replace(/(\.\d+)?Z$/, " UTC")],
       ["training", `${formatThings(started.rounds, "round")} of ${formatThings(started.localSteps, "step")}, ${formatThings(started.batchSize, "example")} each`],
       ["parameters", `${formatCount(started.trainableParameters)} trained of ${formatCount(started.baseParameters)}`],
-      ["machine", started.machine],
+      ["machine", started.device === undefined ? started.machine : `${started.machine}; ${started.device}`],
       ["plan", started.plan.slice(0, 12)],
     );
   }
