@@ -74,6 +74,8 @@ export interface OpAttributes {
    * `softCap` is not 0, the logits are softCap · tanh(hidden · weightᵀ / softCap) (Gemma Team 2024, section 2).
    */
   readonly LinearCrossEntropy: { readonly chunks: number; readonly minimumRows: number; readonly softCap: number };
+  /** The same with an output embedding in 8 bits. */
+  readonly RoundedLinearCrossEntropy: { readonly chunks: number; readonly minimumRows: number; readonly softCap: number };
 }
 
 export type OpName = keyof OpAttributes;

@@ -202,3 +202,8 @@ export function crossEntropy(logits: Value, targets: Value): Value {
 export function linearCrossEntropy(hidden: Value, weight: Value, targets: Value, pieces: { readonly chunks: number; readonly minimumRows: number; readonly softCap?: number }): Value {
   return emitOne("LinearCrossEntropy", [hidden, weight, targets], { chunks: pieces.chunks, minimumRows: pieces.minimumRows, softCap: pieces.softCap ?? 0 });
 }
+
+/** The same for an output embedding in 8 bits: int8 `[D, V]` with scales `[V]` for the logits, int8 `[V, D]` with scales `[D]` for the way back. */
+export function roundedLinearCrossEntropy(hidden: Value, head: { readonly weight: Value; readonly scales: Value; readonly back: Value; readonly backScales: Value }, targets: Value, pieces: { readonly chunks: number; readonly minimumRows: number; readonly softCap: number }): Value {
+  return emitOne("RoundedLinearCrossEntropy", [hidden, head.weight, head.scales, head.back, head.backScales, targets], pieces);
+}

@@ -5,7 +5,7 @@
 import type { OnnxEmitter } from "./emitter.ts";
 
 /** π in three parts (Moshier's Cephes, sinf.c): products of the first two with whole numbers below 2¹³ are exact in float32. */
-const PI = [3.140625, 9.675025939941406e-4, 1.5099579909783764e-7] as const;
+const PI = [3.140625, 9.675025939941406e-4, 1.509957990978376e-7] as const;
 /** sin r = r · Σ cᵢ r²ⁱ: Taylor's series, off by less than 1e-9 for |r| ≤ π/2. */
 const SERIES = [1, -1 / 6, 1 / 120, -1 / 5040, 1 / 362880, -1 / 39916800, 1 / 6227020800] as const;
 

@@ -5,7 +5,7 @@ import * as elementwise from "./elementwise.ts";
 import { Gather, GatherRows, ScatterRows } from "./indexing.ts";
 import { Concat, Expand, Reshape, Split, Transpose } from "./layout.ts";
 import { MatMul } from "./linear.ts";
-import { CrossEntropy, LinearCrossEntropy } from "./loss.ts";
+import { CrossEntropy, LinearCrossEntropy, RoundedLinearCrossEntropy } from "./loss.ts";
 import { LayerNorm, RmsNorm, RotaryEmbedding, Softmax } from "./normalisation.ts";
 import { Int4MatMul, QuantizedMatMul } from "./quantized.ts";
 import { ReduceMax, ReduceMean, ReduceSum } from "./reduce.ts";
@@ -18,5 +18,5 @@ export const OPS: { readonly [K in OpName]: OpRecord<OpAttributes[K]> } = {
   Add, Sub, Mul, Div, Neg, Exp, Log, Sqrt, Sin, Cos, Sigmoid, Silu, Tanh, Erf, Relu, Gelu,
   Min, Max, Where, Equal, LessOrEqual, And, Or, Not, IsFinite, StopGradient, Cast, Dropout,
   MatMul, QuantizedMatMul, Int4MatMul, Reshape, Transpose, Expand, Split, Concat, ReduceSum, ReduceMean, ReduceMax, Gather, GatherRows, ScatterRows,
-  Softmax, RmsNorm, LayerNorm, RotaryEmbedding, CrossEntropy, LinearCrossEntropy,
+  Softmax, RmsNorm, LayerNorm, RotaryEmbedding, CrossEntropy, LinearCrossEntropy, RoundedLinearCrossEntropy,
 };

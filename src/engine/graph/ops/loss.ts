@@ -7,7 +7,8 @@ import type { OpAttributes } from "../op-attributes.ts";
 import * as g from "../operations.ts";
 import type { Value } from "../value.ts";
 import { arity2, arity3, dimAt, shapeError } from "./record.ts";
-import type { OpRecord } from "./record.ts";
+import { positiveRowsProduct, roundedRowsProduct } from "./quantized.ts";
+import type { LoweredNode, OpRecord } from "./record.ts";
 
 /** −log softmax(row)[target] and, in place of the row, softmax(row) − onehot(target). */
 function crossEntropyRow(row: Float64Array, target: number): number {
@@ -103,55 +104,123 @@ export const LinearCrossEntropy: OpRecord<OpAttributes["LinearCrossEntropy"]> = 
     return [needs[0] ? g.mul(slope, column) : undefined, g.matMul(scaled, flat(hidden), { transA: true }), undefined];
   },
   reference: ([hidden, weight, targets], { softCap }) => {
-    const [h, w] = [must(hidden, "hidden"), must(weight, "weight")];
+    const w = must(weight, "weight");
     const [v = 1, d = 1] = w.shape;
-    const slope = new Float64Array(h.data.length);
-    const nll = Float64Array.from(targets?.data ?? [], (target, i) => {
-      const row = Float64Array.from({ length: v }, (_, k) => {
-        let sum = 0;
-        for (let j = 0; j < d; j++) sum += (h.data[i * d + j] ?? 0) * (w.data[k * d + j] ?? 0);
-        return softCap === 0 ? sum : softCap * Math.tanh(sum / softCap);
-      });
-      const slopes = row.map((logit) => (softCap === 0 ? 1 : 1 - (logit / softCap) ** 2));
-      const loss = crossEntropyRow(row, target);
-      row.forEach((p, k) => (row[k] = p * (slopes[k] ?? 0)));
-      for (let j = 0; j < d; j++) slope[i * d + j] = row.reduce((sum, p, k) => sum + p * (w.data[k * d + j] ?? 0), 0);
-      return loss;
-    });
-    return [nll, slope];
+    const at = (k: number, j: number): number => w.data[k * d + j] ?? 0;
+    return linearLoss(must(hidden, "hidden").data, targets?.data ?? new Float64Array(), { v, d, softCap, forward: at, back: at });
   },
   // Rows are cut into `chunks` pieces of max(⌈rows / chunks⌉, minimumRows); the last pieces may be empty. The slope is
   // P · W − W[targets], so that nothing is scattered into `[rows, V]`.
-  lower: (e, { inputs: [hidden = "", weight = "", targets = ""], outputs: [nll = "", slope = ""], inputTypes: [type], attributes: { chunks, minimumRows, softCap }, used }) => {
-    const [c = 1, l = 1, d = 1] = type?.shape ?? [];
-    const rows = multiplyDims(c, l);
-    const [x, t] = [e.reshape(hidden, [c, l, d], [rows, d]), e.reshape(targets, [c, l], [rows])];
-    const count = e.shape([rows]);
-    const share = e.fresh("Div", [e.fresh("Add", [count, e.integers([chunks - 1])]), e.integers([chunks])]);
-    const piece = e.fresh("Max", [share, e.integers([minimumRows])]);
-    const losses: string[] = [];
-    const slopes: string[] = [];
-    for (let i = 0; i < chunks; i++) {
-      const from = e.fresh("Min", [count, e.fresh("Mul", [piece, e.integers([i])])]);
-      const to = e.fresh("Min", [count, e.fresh("Mul", [piece, e.integers([i + 1])])]);
-      const cut = (value: string): string => (chunks === 1 ? value : e.fresh("Slice", [value, from, to, e.integers([0])]));
-      const product = e.fresh("FusedMatMul", [cut(x), weight], { domain: "com.microsoft", attributes: { transA: 0n, transB: 1n, alpha: softCap === 0 ? 1 : 1 / softCap } });
-      const bounded = softCap === 0 ? "" : e.fresh("Tanh", [product]);
-      const column = e.fresh("Unsqueeze", [cut(t), e.integers([1])]);
-      const { nll: loss, picked, probabilities } = lowerRows(e, softCap === 0 ? product : e.fresh("Mul", [bounded, e.float(softCap)]), column, used[1] ?? false);
-      losses.push(loss);
-      if (!used[1]) continue;
-      const targetRows = e.fresh("Gather", [weight, cut(t)], { attributes: { axis: 0n } });
-      if (softCap === 0) {
-        slopes.push(e.fresh("Sub", [e.fresh("MatMul", [probabilities, weight]), targetRows]));
-        continue;
-      }
-      const passes = (x: string): string => e.fresh("Sub", [e.float(1), e.fresh("Mul", [x, x])]);
-      const slopeOfTarget = passes(e.fresh("Mul", [picked, e.float(1 / softCap)]));
-      slopes.push(e.fresh("Sub", [e.fresh("MatMul", [e.fresh("Mul", [probabilities, passes(bounded)]), weight]), e.fresh("Mul", [targetRows, slopeOfTarget])]));
-    }
-    const join = (parts: readonly string[]): string => (parts.length === 1 ? (parts[0] ?? "") : e.fresh("Concat", parts, { attributes: { axis: 0n } }));
-    e.reshape(join(losses), [rows, 1], [c, l], nll);
-    if (used[1]) e.reshape(join(slopes), [rows, d], [c, l, d], slope);
+  lower: (e, node) => {
+    const [, weight = "", targets = ""] = node.inputs;
+    const { softCap } = node.attributes;
+    lowerInPieces(e, node, {
+      targets,
+      product: (x) => e.fresh("FusedMatMul", [x, weight], { domain: "com.microsoft", attributes: { transA: 0n, transB: 1n, alpha: softCap === 0 ? 1 : 1 / softCap } }),
+      back: (p) => e.fresh("MatMul", [p, weight]),
+      rowsOf: (t) => e.fresh("Gather", [weight, t], { attributes: { axis: 0n } }),
+    });
   },
 };
+
+/** Losses and slopes of hidden rows in float64, for an output embedding whose elements may differ between the two directions. */
+function linearLoss(hidden: Float64Array, targets: Float64Array, { v, d, softCap, forward, back }: { readonly v: number; readonly d: number; readonly softCap: number; forward(k: number, j: number): number; back(k: number, j: number): number }): Float64Array[] {
+  const slope = new Float64Array(hidden.length);
+  const nll = Float64Array.from(targets, (target, i) => {
+    const row = Float64Array.from({ length: v }, (_, k) => {
+      let sum = 0;
+      for (let j = 0; j < d; j++) sum += (hidden[i * d + j] ?? 0) * forward(k, j);
+      return softCap === 0 ? sum : softCap * Math.tanh(sum / softCap);
+    });
+    const slopes = row.map((logit) => (softCap === 0 ? 1 : 1 - (logit / softCap) ** 2));
+    const loss = crossEntropyRow(row, target);
+    row.forEach((p, k) => (row[k] = p * (slopes[k] ?? 0)));
+    for (let j = 0; j < d; j++) slope[i * d + j] = row.reduce((sum, p, k) => sum + p * back(k, j), 0);
+    return loss;
+  });
+  return [nll, slope];
+}
+
+/**
+ * LinearCrossEntropy with an output embedding in 8 bits. Inputs: hidden `[C, L, D]`, int8 `[D, V]` with scales `[V]` for the
+ * logits, int8 `[V, D]` with scales `[D]` for the way back, targets. Probabilities are rounded as they are, unsigned, and
+ * the target's row is taken apart: softmax − onehot under one scale would round all but the target to nothing.
+ */
+export const RoundedLinearCrossEntropy: OpRecord<OpAttributes["RoundedLinearCrossEntropy"]> = {
+  infer: (inputs) => {
+    const [hidden, w, , back, , targets] = inputs;
+    if (hidden === undefined || w === undefined || back === undefined || targets === undefined || w.dtype !== "int8" || back.dtype !== "int8" || w.shape[0] !== hidden.shape[2] || back.shape[1] !== w.shape[0] || back.shape[0] !== w.shape[1]) {
+      throw shapeError("RoundedLinearCrossEntropy", "[C, L, D], int8 [D, V], [V], int8 [V, D], [D] and int32 [C, L]", inputs);
+    }
+    return [{ dtype: "float32", shape: targets.shape }, hidden];
+  },
+  gradient: ({ inputs, outputs: [, slope], gradients: [dy, dSlope], needs }) => {
+    if (dSlope !== undefined) throw new Error("RoundedLinearCrossEntropy: its second output is for its own gradient only");
+    if (needs.slice(1).some(Boolean)) throw new Error("RoundedLinearCrossEntropy: an 8-bit output embedding does not train");
+    return slope === undefined || dy === undefined ? [] : [g.mul(slope, g.reshape(dy, [...dy.shape, 1])), ...inputs.slice(1).map(() => undefined)];
+  },
+  reference: ([hidden, w, scales, back, backScales, targets], { softCap }) => {
+    const [d = 1, v = 1] = must(w, "weight").shape;
+    return linearLoss(must(hidden, "hidden").data, targets?.data ?? new Float64Array(), {
+      v, d, softCap,
+      forward: (k, j) => (w?.data[j * v + k] ?? 0) * (scales?.data[k] ?? 0),
+      back: (k, j) => (back?.data[k * d + j] ?? 0) * (backScales?.data[j] ?? 0),
+    });
+  },
+  lower: (e, node) => {
+    const [, w = "", scales = "", back = "", backScales = "", targets = ""] = node.inputs;
+    const { softCap } = node.attributes;
+    const divided = softCap === 0 ? scales : e.fresh("Mul", [scales, e.float(1 / softCap)]);
+    lowerInPieces(e, node, {
+      targets,
+      product: (x) => roundedRowsProduct(e, x, { weight: w, scales: divided }),
+      back: (p) => positiveRowsProduct(e, p, { weight: back, scales: backScales }),
+      rowsOf: (t) => e.fresh("Mul", [e.cast(e.fresh("Gather", [back, t], { attributes: { axis: 0n } }), "float32"), backScales]),
+    });
+  },
+};
+
+/** The products of an output embedding, as ONNX nodes. */
+interface LoweredHead {
+  readonly targets: string;
+  /** Logits of rows `[n, D]`, divided by the soft cap where there is one: `[n, V]`. */
+  product(x: string): string;
+  /** `[n, V]` times the embedding: `[n, D]`. */
+  back(p: string): string;
+  /** Rows of the embedding by token `[n]`: `[n, D]`. */
+  rowsOf(t: string): string;
+}
+
+/** Losses and slopes of hidden rows, in `chunks` pieces of rows so that logits never exist whole. */
+function lowerInPieces(e: OnnxEmitter, { inputs: [hidden = ""], outputs: [nll = "", slope = ""], inputTypes: [type], attributes: { chunks, minimumRows, softCap }, used }: LoweredNode<OpAttributes["LinearCrossEntropy"]>, head: LoweredHead): void {
+  const [c = 1, l = 1, d = 1] = type?.shape ?? [];
+  const rows = multiplyDims(c, l);
+  const [x, t] = [e.reshape(hidden, [c, l, d], [rows, d]), e.reshape(head.targets, [c, l], [rows])];
+  const count = e.shape([rows]);
+  const share = e.fresh("Div", [e.fresh("Add", [count, e.integers([chunks - 1])]), e.integers([chunks])]);
+  const piece = e.fresh("Max", [share, e.integers([minimumRows])]);
+  const losses: string[] = [];
+  const slopes: string[] = [];
+  for (let i = 0; i < chunks; i++) {
+    const from = e.fresh("Min", [count, e.fresh("Mul", [piece, e.integers([i])])]);
+    const to = e.fresh("Min", [count, e.fresh("Mul", [piece, e.integers([i + 1])])]);
+    const cut = (value: string): string => (chunks === 1 ? value : e.fresh("Slice", [value, from, to, e.integers([0])]));
+    const product = head.product(cut(x));
+    const bounded = softCap === 0 ? "" : e.fresh("Tanh", [product]);
+    const column = e.fresh("Unsqueeze", [cut(t), e.integers([1])]);
+    const { nll: loss, picked, probabilities } = lowerRows(e, softCap === 0 ? product : e.fresh("Mul", [bounded, e.float(softCap)]), column, used[1] ?? false);
+    losses.push(loss);
+    if (!used[1]) continue;
+    const targetRows = head.rowsOf(cut(t));
+    if (softCap === 0) {
+      slopes.push(e.fresh("Sub", [head.back(probabilities), targetRows]));
+      continue;
+    }
+    const passes = (x: string): string => e.fresh("Sub", [e.float(1), e.fresh("Mul", [x, x])]);
+    const slopeOfTarget = passes(e.fresh("Mul", [picked, e.float(1 / softCap)]));
+    slopes.push(e.fresh("Sub", [head.back(e.fresh("Mul", [probabilities, passes(bounded)])), e.fresh("Mul", [targetRows, slopeOfTarget])]));
+  }
+  const join = (parts: readonly string[]): string => (parts.length === 1 ? (parts[0] ?? "") : e.fresh("Concat", parts, { attributes: { axis: 0n } }));
+  e.reshape(join(losses), [rows, 1], [c, l], nll);
+  if (used[1]) e.reshape(join(slopes), [rows, d], [c, l, d], slope);
+}

@@ -30,6 +30,33 @@ function quantizeRows(e: OnnxEmitter, x: string): { readonly rows: string; reado
   return { rows: e.fresh("QuantizeLinear", [x, flat, zeros], { attributes: { axis: 0n } }), scales };
 }
 
+/** An 8-bit weight `[K, N]` with scales `[N]` (absent: 1), by the names of their ONNX values. */
+interface EmittedWeight {
+  readonly weight: string;
+  readonly scales: string | undefined;
+}
+
+function integerProduct(e: OnnxEmitter, rows: string, rowScales: string, { weight, scales, zeroPoint }: EmittedWeight & { readonly zeroPoint: number }): string {
+  const one = e.constant(tensor("float32", [], Float32Array.of(1)));
+  const zero = e.constant(tensor("uint8", [], Uint8Array.of(zeroPoint)));
+  return e.fresh("Mul", [e.fresh("MatMulIntegerToFloat", [rows, weight, one, scales ?? one, zero], { domain: "com.microsoft" }), rowScales]);
+}
+
+/** Rows `[n, K]`, rounded, times a weight: `[n, N]`. */
+export function roundedRowsProduct(e: OnnxEmitter, x: string, weight: EmittedWeight): string {
+  const { rows, scales } = quantizeRows(e, x);
+  return integerProduct(e, rows, scales, { ...weight, zeroPoint: ZERO_POINT });
+}
+
+/** The same for rows without negative elements, which all 256 numbers are spent on. */
+export function positiveRowsProduct(e: OnnxEmitter, x: string, weight: EmittedWeight): string {
+  const largest = e.fresh("Max", [e.fresh("ReduceMax", [x, e.integers([1])], { attributes: { keepdims: 1n } }), e.float(SMALLEST)]);
+  const scales = e.fresh("Mul", [largest, e.float(1 / 255)]);
+  const flat = e.fresh("Reshape", [scales, e.integers([-1])]);
+  const zeros = e.fresh("Expand", [e.constant(tensor("uint8", [1], Uint8Array.of(0))), e.fresh("Shape", [flat])]);
+  return integerProduct(e, e.fresh("QuantizeLinear", [x, flat, zeros], { attributes: { axis: 0n } }), scales, { ...weight, zeroPoint: 0 });
+}
+
 /**
  * y = x · w ⊙ scales with x `[…, K]`, w int8 `[K, N]`, wT int8 `[N, K]` (its transpose, for the gradient) and scales `[N]`;
  * absent scales are 1. The reference takes x as it is: what it differs by is the rounding of rows.
@@ -68,11 +95,7 @@ export const QuantizedMatMul: OpRecord<OpAttributes["QuantizedMatMul"]> = {
     const to = out?.shape ?? [];
     const n = multiplyDims(...from.slice(0, -1));
     const flat = e.reshape(x, from, [n, dimAt(from, from.length - 1)]);
-    const { rows, scales: rowScales } = quantizeRows(e, flat);
-    const one = e.constant(tensor("float32", [], Float32Array.of(1)));
-    const zero = e.constant(tensor("uint8", [], Uint8Array.of(ZERO_POINT)));
-    const product = e.fresh("MatMulIntegerToFloat", [rows, w, one, scales ?? one, zero], { domain: "com.microsoft" });
-    e.reshape(e.fresh("Mul", [product, rowScales]), [n, dimAt(to, to.length - 1)], to, y);
+    e.reshape(roundedRowsProduct(e, flat, { weight: w, scales }), [n, dimAt(to, to.length - 1)], to, y);
   },
 };
 
