@@ -140,6 +140,8 @@ export class ForwardPass {
     const together = modules.length > 1 && t.parts.length === modules.length && modules.every((m, i) => t.parts[i]?.name === m.weight && inputs[i] === x && this.#hooks.weight?.(m.weight) === undefined);
     if (!together) return undefined;
     const rounded = roundedProduct(this.builder, this.#model.rounded, t.name, x);
+    // Cutting a wide product into its parts, and joining their gradients, costs more than one product gains over several.
+    if (rounded === undefined && modules.every((m) => m.outFeatures >= m.inFeatures)) return undefined;
     return g.split(rounded ?? g.matMul(x, this.builder.weight(t.name, "float32", t.shape), { transB: true }), 2, modules.map((m) => m.outFeatures));
   }
 
