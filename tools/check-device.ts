@@ -1,7 +1,7 @@
 /**
  * Runs every op, its value and its gradient, on a device and compares with the float64 reference: one JSON line for each
  * case that differs, then a summary; exit 1 where any does. Each line names the ONNX ops that the device left to the CPU.
- * Usage: node tools/check-device.ts [--device webgpu] [--only OP] [--all]
+ * Usage: node tools/check-device.ts [--device webgpu] [--only OP,OP…] [--all]
  */
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -61,7 +61,7 @@ async function main(): Promise<void> {
   const [counts, left] = [{ cases: 0, failed: 0 }, new Set<string>()];
   // Object.keys forgets the key type; OP_CASES has exactly the ops as keys.
   for (const op of Object.keys(OP_CASES) as OpName[]) {
-    if (values.only !== undefined && values.only !== op) continue;
+    if (values.only !== undefined && !values.only.split(",").includes(op)) continue;
     for (const example of OP_CASES[op] as readonly OpCase[]) {
       const learns = typeof OPS[op].gradient === "function" && example.inputs.some((input) => input.learns);
       for (const kind of learns ? ["value", "gradient"] as const : ["value"] as const) {

@@ -2,6 +2,7 @@
 import { must } from "../../../core/base/errors.ts";
 import { tensor } from "../../../core/base/tensor.ts";
 import { multiplyDims } from "../dims.ts";
+import { emitProduct } from "../onnx/product.ts";
 import type { OnnxEmitter } from "../onnx/emitter.ts";
 import type { OpAttributes } from "../op-attributes.ts";
 import * as g from "../operations.ts";
@@ -114,9 +115,11 @@ export const LinearCrossEntropy: OpRecord<OpAttributes["LinearCrossEntropy"]> = 
   lower: (e, node) => {
     const [, weight = "", targets = ""] = node.inputs;
     const { softCap } = node.attributes;
+    const [v = 1, d = 1] = node.inputTypes[1]?.shape ?? [];
     lowerInPieces(e, node, {
       targets,
-      product: (x) => e.fresh("FusedMatMul", [x, weight], { domain: "com.microsoft", attributes: { transA: 0n, transB: 1n, alpha: softCap === 0 ? 1 : 1 / softCap } }),
+      // Rows by a piece: the number of rows does not matter to the product.
+      product: (x) => emitProduct(e, { a: x, aShape: ["rows", d], b: weight, bShape: [v, d], transA: false, transB: true, alpha: softCap === 0 ? 1 : 1 / softCap }),
       back: (p) => e.fresh("MatMul", [p, weight]),
       rowsOf: (t) => e.fresh("Gather", [weight, t], { attributes: { axis: 0n } }),
     });
@@ -195,15 +198,20 @@ interface LoweredHead {
 function lowerInPieces(e: OnnxEmitter, { inputs: [hidden = ""], outputs: [nll = "", slope = ""], inputTypes: [type], attributes: { chunks, minimumRows, softCap }, used }: LoweredNode<OpAttributes["LinearCrossEntropy"]>, head: LoweredHead): void {
   const [c = 1, l = 1, d = 1] = type?.shape ?? [];
   const rows = multiplyDims(c, l);
-  const [x, t] = [e.reshape(hidden, [c, l, d], [rows, d]), e.reshape(head.targets, [c, l], [rows])];
+  const given = [e.reshape(hidden, [c, l, d], [rows, d]), e.reshape(head.targets, [c, l], [rows])] as const;
   const count = e.shape([rows]);
   const share = e.fresh("Div", [e.fresh("Add", [count, e.integers([chunks - 1])]), e.integers([chunks])]);
-  const piece = e.fresh("Max", [share, e.integers([minimumRows])]);
+  // WebGPU refuses empty pieces: there the last row is repeated until every piece is full.
+  const filled = chunks > 1 && e.device === "webgpu";
+  const piece = filled ? share : e.fresh("Max", [share, e.integers([minimumRows])]);
+  const order = filled ? lastRepeated(e, count, e.fresh("Mul", [share, e.integers([chunks])])) : "";
+  const [x, t] = filled ? [e.fresh("Gather", [given[0], order]), e.fresh("Gather", [given[1], order])] : given;
+  const limited = (end: string): string => (filled ? end : e.fresh("Min", [count, end]));
   const losses: string[] = [];
   const slopes: string[] = [];
   for (let i = 0; i < chunks; i++) {
-    const from = e.fresh("Min", [count, e.fresh("Mul", [piece, e.integers([i])])]);
-    const to = e.fresh("Min", [count, e.fresh("Mul", [piece, e.integers([i + 1])])]);
+    const from = limited(e.fresh("Mul", [piece, e.integers([i])]));
+    const to = limited(e.fresh("Mul", [piece, e.integers([i + 1])]));
     const cut = (value: string): string => (chunks === 1 ? value : e.fresh("Slice", [value, from, to, e.integers([0])]));
     const product = head.product(cut(x));
     const bounded = softCap === 0 ? "" : e.fresh("Tanh", [product]);
@@ -221,6 +229,13 @@ function lowerInPieces(e: OnnxEmitter, { inputs: [hidden = ""], outputs: [nll = 
     slopes.push(e.fresh("Sub", [head.back(e.fresh("Mul", [probabilities, passes(bounded)])), e.fresh("Mul", [targetRows, slopeOfTarget])]));
   }
   const join = (parts: readonly string[]): string => (parts.length === 1 ? (parts[0] ?? "") : e.fresh("Concat", parts, { attributes: { axis: 0n } }));
-  e.reshape(join(losses), [rows, 1], [c, l], nll);
-  if (used[1]) e.reshape(join(slopes), [rows, d], [c, l, d], slope);
+  const rowsOf = (parts: readonly string[]): string => (filled ? e.fresh("Slice", [join(parts), e.integers([0]), count, e.integers([0])]) : join(parts));
+  e.reshape(rowsOf(losses), [rows, 1], [c, l], nll);
+  if (used[1]) e.reshape(rowsOf(slopes), [rows, d], [c, l, d], slope);
+}
+
+/** Row numbers 0, 1, … below `count`, then the last one again, `total` in all. */
+function lastRepeated(e: OnnxEmitter, count: string, total: string): string {
+  const upTo = e.fresh("Range", [e.fresh("Squeeze", [e.integers([0])]), e.fresh("Squeeze", [total]), e.fresh("Squeeze", [e.integers([1])])]);
+  return e.cast(e.fresh("Min", [upTo, e.fresh("Sub", [count, e.integers([1])])]), "int32");
 }
