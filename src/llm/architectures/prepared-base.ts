@@ -8,14 +8,14 @@ import { pipeline } from "node:stream/promises";
 import { basename, dirname } from "node:path";
 import { didYouMean, FedtuneError, must } from "../../core/base/errors.ts";
 import { canonicalJson, sha256 } from "../../core/base/hash.ts";
-import { elementCount, formatShape, sameShape, tensor } from "../../core/base/tensor.ts";
+import { elementCount, formatShape, sameShape, tensor, type Tensor } from "../../core/base/tensor.ts";
 import { openCheckpoint } from "../../core/formats/checkpoint.ts";
 import type { Checkpoint } from "../../core/formats/checkpoint.ts";
 import { readSafetensorsHeader } from "../../core/formats/safetensors.ts";
 import type { TensorDeclaration } from "../../core/formats/safetensors-header.ts";
 import { createSafetensorsWriter } from "../../core/formats/safetensors-writer.ts";
 import { cachedFile } from "../../core/store/cache.ts";
-import { declareRounded, roundedBase, roundWeight, type BasePrecision, type RoundedBase } from "./quantized-weights.ts";
+import { declareHead, declareRounded, roundedBase, roundHead, roundWeight, type BasePrecision, type RoundedBase } from "./quantized-weights.ts";
 import type { WeightFiles } from "../../engine/graph/weights.ts";
 import { checkpointName, type ArchitectureModel, type CheckpointNaming } from "./architecture.ts";
 import type { BaseTensor } from "./sites.ts";
@@ -23,7 +23,7 @@ import type { BaseTensor } from "./sites.ts";
 /** Mapped files start their data on a page. */
 const PAGE_BYTES = 4096;
 /** Raised when the layout of the file changes. */
-const LAYOUT_VERSION = 3;
+const LAYOUT_VERSION = 4;
 
 /** A base that is ready to be mapped. */
 export interface PreparedBase {
@@ -96,17 +96,17 @@ export async function prepareBase(folder: string, model: ArchitectureModel, prec
   const path = await cachedFile(`base/${key}.safetensors`, async (temporaryPath) => {
     const declarations = tensors.flatMap((t): readonly TensorDeclaration[] => {
       const own = rounded?.tensors.get(t.name);
-      return rounded === undefined || own === undefined ? [{ name: t.name, dtype: "float32", shape: t.shape }] : declareRounded(rounded.precision, own);
+      if (rounded !== undefined && own !== undefined) return declareRounded(rounded.precision, own);
+      return [{ name: t.name, dtype: "float32", shape: t.shape }, ...(t === rounded?.head ? declareHead(t) : [])];
     });
     using writer = createSafetensorsWriter(temporaryPath, declarations, { align: PAGE_BYTES });
     for (const t of tensors) {
       const values = readJoined(checkpoint, model, t);
       const own = rounded?.tensors.get(t.name);
-      if (rounded === undefined || own === undefined) writer.write(t.name, tensor("float32", t.shape, values));
-      else {
-        const parts = roundWeight(rounded.precision, own, values);
-        declareRounded(rounded.precision, own).forEach(({ name }, i) => writer.write(name, must(parts[i], name)));
-      }
+      const write = (declared: readonly TensorDeclaration[], parts: readonly Tensor[]): void => declared.forEach(({ name }, i) => writer.write(name, must(parts[i], name)));
+      if (rounded !== undefined && own !== undefined) write(declareRounded(rounded.precision, own), roundWeight(rounded.precision, own, values));
+      else writer.write(t.name, tensor("float32", t.shape, values));
+      if (t === rounded?.head) write(declareHead(t), roundHead(t, values));
     }
     writer.finish();
   });

@@ -1,9 +1,10 @@
 /** Weights of linear modules in 8 or 4 bits: how they are rounded, how they lie in the prepared base, and their product. */
+import { must } from "../../core/base/errors.ts";
 import { tensor } from "../../core/base/tensor.ts";
 import type { Tensor } from "../../core/base/tensor.ts";
 import type { TensorDeclaration } from "../../core/formats/safetensors-header.ts";
 import type { GraphBuilder } from "../../engine/graph/builder.ts";
-import { INT4_BLOCK, int4MatMul, quantizedMatMul } from "../../engine/graph/operations.ts";
+import { INT4_BLOCK, int4MatMul, quantizedMatMul, roundedLinearCrossEntropy } from "../../engine/graph/operations.ts";
 import type { Value } from "../../engine/graph/value.ts";
 import type { BaseTensor, LinearModule } from "./sites.ts";
 
@@ -125,15 +126,27 @@ export type BasePrecision = (typeof BASE_PRECISIONS)[number];
 /** Which tensors of a base are held rounded, by name, and how. */
 export interface RoundedBase {
   readonly precision: keyof typeof ROUNDINGS;
+  /** The output embedding, rounded for the loss beside itself; undefined where the loss takes it as it is. */
+  readonly head: BaseTensor | undefined;
   readonly tensors: ReadonlyMap<string, RoundedTensor>;
 }
 
-/** The tensors that a precision rounds: weights of linear modules that fit; the output embedding is left as it is. Undefined for float32. */
-export function roundedBase({ tensors, linears }: { readonly tensors: readonly BaseTensor[]; readonly linears: readonly LinearModule[] }, precision: BasePrecision): RoundedBase | undefined {
+/** What decides which tensors are rounded. */
+interface Model {
+  readonly tensors: readonly BaseTensor[];
+  readonly linears: readonly LinearModule[];
+  readonly tied: ReadonlyMap<string, string>;
+  readonly head: { readonly path: string };
+}
+
+/** The tensors that a precision rounds: weights of linear modules that fit, and in 8 bits a copy of the output embedding. Undefined for float32. */
+export function roundedBase({ tensors, linears, tied, head }: Model, precision: BasePrecision): RoundedBase | undefined {
   if (precision === "float32") return undefined;
   const layouts = new Map(linears.filter(({ isHead }) => !isHead).map((l) => [l.weight, l.layout]));
+  const headName = tied.get(`${head.path}.weight`) ?? `${head.path}.weight`;
   return {
     precision,
+    head: precision === "int8" ? tensors.find(({ name }) => name === headName) : undefined,
     tensors: new Map(tensors.flatMap((base): [string, RoundedTensor][] => {
       const layout = layouts.get(base.parts[0]?.name ?? "");
       return layout === undefined || !ROUNDINGS[precision].fits(base) ? [] : [[base.name, { base, layout }]];
@@ -155,4 +168,27 @@ export function roundWeight(precision: RoundedBase["precision"], rounded: Rounde
 export function roundedProduct(builder: GraphBuilder, base: RoundedBase | undefined, name: string, x: Value): Value | undefined {
   const rounded = base?.tensors.get(name);
   return base === undefined || rounded === undefined ? undefined : ROUNDINGS[base.precision].product(builder, rounded, x);
+}
+
+/** What stands for the output embedding `[V, D]` in the loss: one rounding for the logits, by token, one for the way back, by element. */
+export function declareHead({ name, shape: [v = 0, d = 0] }: BaseTensor): readonly TensorDeclaration[] {
+  return [
+    { name: `${name} int8 head`, dtype: "int8", shape: [d, v] }, { name: `${name} int8 head scales`, dtype: "float32", shape: [v] },
+    { name: `${name} int8 head back`, dtype: "int8", shape: [v, d] }, { name: `${name} int8 head back scales`, dtype: "float32", shape: [d] },
+  ];
+}
+
+/** The values of what `declareHead` declares. */
+export function roundHead(base: BaseTensor, values: Float32Array): readonly Tensor[] {
+  const [forward, , scales] = int8.round({ base, layout: "out_in" }, values);
+  const [back, , backScales] = int8.round({ base, layout: "in_out" }, values);
+  return [must(forward, "head"), must(scales, "scales"), must(back, "head"), must(backScales, "scales")];
+}
+
+/** Losses of hidden rows by the rounded output embedding; undefined where the base has none. */
+export function roundedLoss(builder: GraphBuilder, base: RoundedBase | undefined, rows: { readonly hidden: Value; readonly targets: Value }, pieces: Parameters<typeof roundedLinearCrossEntropy>[3]): Value | undefined {
+  if (base?.head === undefined) return undefined;
+  const values = declareHead(base.head).map(({ name, dtype, shape }) => builder.weight(name, dtype, shape));
+  const part = (i: number): Value => must(values[i], "part of the head");
+  return roundedLinearCrossEntropy(rows.hidden, { weight: part(0), scales: part(1), back: part(2), backScales: part(3) }, rows.targets, pieces);
 }

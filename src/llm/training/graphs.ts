@@ -15,7 +15,7 @@ import type { AdapterTensors, BoundAdapter, ParameterSpec } from "../adapters/ad
 import type { ArchitectureModel } from "../architectures/architecture.ts";
 import type { AdapterHooks, LayerCache } from "../architectures/sites.ts";
 import { packSight, positionSight } from "../architectures/attention.ts";
-import type { RoundedBase } from "../architectures/quantized-weights.ts";
+import { roundedLoss, type RoundedBase } from "../architectures/quantized-weights.ts";
 import { ForwardPass, type PassModel } from "../architectures/forward-pass.ts";
 import { flatSize, joinParameters, splitParameters } from "./flat.ts";
 
@@ -142,9 +142,10 @@ function buildLoss(adapted: AdaptedModel, { clients, maxLabelledRows }: LossGrap
   const pass = new ForwardPass(builder, passModel(adapted), { ids, positions, sight, ...(prefix > 0 ? { keys: "S" } : {}) }, attached?.hooks ?? {});
   const hidden = model.forward(pass);
   const labelled = g.gatherRows(hidden, labelledRows); // [C, L, D]
+  const pieces = { ...lossPieces(model.vocabSize, maxLabelledRows), softCap: model.head.softCap };
   const nll = adapter?.changesHead === true
     ? g.crossEntropy(logitsOf(pass, model, labelled), targets)
-    : g.linearCrossEntropy(labelled, pass.weight(`${model.head.path}.weight`), targets, { ...lossPieces(model.vocabSize, maxLabelledRows), softCap: model.head.softCap });
+    : (roundedLoss(builder, adapted.rounded, { hidden: labelled, targets }, pieces) ?? g.linearCrossEntropy(labelled, pass.weight(`${model.head.path}.weight`), targets, pieces));
   return { builder, attached, nll, masks };
 }
 
@@ -193,17 +194,55 @@ export function generateGraph(adapted: AdaptedModel, clients: Dim): Graph {
   const keyPositions = builder.input("key_positions", "int32", [batch, "S"]);
   const rows = builder.input("rows", "int32", [clients, "L"]);
   const attached = adapter === undefined ? undefined : attachAdapter(builder, adapter, { clients, training: false, dropout: (_path, x) => x });
-  const cacheInput = (name: string): Value => builder.input(name, "float32", [batch, model.keyValueHeads, "P", model.headWidth]);
-  const past = Array.from({ length: model.layers }, (_, i): LayerCache => ({ key: cacheInput(`past_key_${i}`), value: cacheInput(`past_value_${i}`) }));
+  const past = pastInputs(builder, model, batch);
   const sight = positionSight(g.reshape(positions, [batch, "T"]), keyPositions);
   const pass = new ForwardPass(builder, passModel(adapted), { ids, positions, sight, past, keys: "S" }, attached?.hooks ?? {});
   const last = g.gatherRows(model.forward(pass), rows); // [C, L, D]
   builder.output("logits", logitsOf(pass, model, last));
-  pass.cache.forEach(({ key, value }, i) => {
+  outputCache(builder, pass);
+  return builder.finish();
+}
+
+export interface DecodeGraphOptions {
+  readonly clients: Dim;
+  /** Rows of each client: 1, or a symbol for any number. */
+  readonly rows: Dim;
+  /** See `ForwardInputs.oneToken`. */
+  readonly weightsFirst: boolean;
+}
+
+/**
+ * One more token of each row (X = C · B). Inputs: ids, positions int32 `[C, B, 1]`; key_positions int32 `[X, S]` with S = P + 1,
+ * the token's own last; past_key_i, past_value_i `[X, K, P, E]`, in which places of a position that nobody sees may be empty;
+ * parameters `[C, P']` and frozen tensors where there is an adapter.
+ * Outputs: logits `[C, B, V]` and the tokens' own key_i, value_i `[X, K, 1, E]`.
+ */
+export function decodeGraph(adapted: AdaptedModel, { clients, rows, weightsFirst }: DecodeGraphOptions): Graph {
+  const { model, adapter } = adapted;
+  const builder = new GraphBuilder();
+  const batch = multiplyDims(clients, rows);
+  const ids = builder.input("ids", "int32", [clients, rows, 1]);
+  const positions = builder.input("positions", "int32", [clients, rows, 1]);
+  const keyPositions = builder.input("key_positions", "int32", [batch, "S"]);
+  const attached = adapter === undefined ? undefined : attachAdapter(builder, adapter, { clients, training: false, dropout: (_path, x) => x });
+  const past = pastInputs(builder, model, batch);
+  const sight = positionSight(g.reshape(positions, [batch, 1]), keyPositions);
+  const pass = new ForwardPass(builder, passModel(adapted), { ids, positions, sight, past, keys: "S", oneToken: { weightsFirst } }, attached?.hooks ?? {});
+  builder.output("logits", logitsOf(pass, model, model.forward(pass)));
+  outputCache(builder, pass);
+  return builder.finish();
+}
+
+function pastInputs(builder: GraphBuilder, { layers, keyValueHeads, headWidth }: ArchitectureModel, batch: Dim): readonly LayerCache[] {
+  const input = (name: string): Value => builder.input(name, "float32", [batch, keyValueHeads, "P", headWidth]);
+  return Array.from({ length: layers }, (_, i): LayerCache => ({ key: input(`past_key_${i}`), value: input(`past_value_${i}`) }));
+}
+
+function outputCache(builder: GraphBuilder, { cache }: ForwardPass): void {
+  cache.forEach(({ key, value }, i) => {
     builder.output(`key_${i}`, key);
     builder.output(`value_${i}`, value);
   });
-  return builder.finish();
 }
 
 /** Keys and values of an adapter's prefix. Inputs: parameters `[1, P]`, frozen tensors. Outputs key_i, value_i `[1, K, n, E]`. */
