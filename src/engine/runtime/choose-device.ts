@@ -47,7 +47,7 @@ async function requireCuda(machine: MachineDevices): Promise<ChosenDevice> {
   const gpu = machine.nvidiaGpu();
   if (missing.length > 0) {
     const noGpu = gpu === undefined ? "; nor is an NVIDIA GPU seen here" : "";
-    throw new FedtuneError("resources", { where, expected: `onnxruntime's CUDA files beside its own (${machine.cudaFolder()})`, got: `none of ${missing.join(", ")}${noGpu}`, remedy: INSTALL_CUDA, details: { missing } });
+    throw new FedtuneError("resources", { where, expected: `onnxruntime's CUDA files beside its own (${machine.cudaFolder()})`, got: `no ${missing.join(", no ")}${noGpu}`, remedy: INSTALL_CUDA, details: { missing } });
   }
   if (gpu === undefined) throw new FedtuneError("resources", { where, expected: "an NVIDIA GPU with its driver", got: "none (no /proc/driver/nvidia/gpus, /dev/nvidia0 or /dev/dxg)", remedy: "Install the driver, or run with runtime.device=cpu" });
   const reason = await machine.whyNot("cuda");

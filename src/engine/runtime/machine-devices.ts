@@ -30,7 +30,7 @@ export interface MachineDevices {
 
 const CUDA_FILES = ["libonnxruntime_providers_cuda.so", "libonnxruntime_providers_shared.so"] as const;
 /** How onnxruntime-node's own install script is run: package managers are not allowed to here (package.json, allowScripts). */
-export const INSTALL_CUDA = "Run `node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12` (Linux x64; about 300 MB), and have CUDA 12 and cuDNN 9 installed; or run with runtime.device=cpu";
+export const INSTALL_CUDA = "Run `node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12` (Linux x64), and have CUDA 12 and cuDNN 9 installed; or run with runtime.device=cpu";
 /** Vulkan drivers that compute on the CPU: SwiftShader and Mesa's lavapipe. */
 const SOFTWARE_DRIVER = /swiftshader|lvp|lavapipe|llvmpipe/i;
 

@@ -30,7 +30,7 @@ export function movedBytes(): MovedBytes {
 }
 
 /** Whether a run's host tensors are copied to memory of the device's own. */
-export const hasOwnMemory = (device: Device): boolean => device !== "cpu";
+const hasOwnMemory = (device: Device): boolean => device !== "cpu";
 
 // Dtypes that onnxruntime names otherwise, or does not take, are left out: no graph of ours feeds them.
 const FEEDABLE = { float32: "float32", int32: "int32", int64: "int64", bool: "bool", uint8: "uint8", int8: "int8", float64: "float64" } as const;
