@@ -7,6 +7,7 @@ export type { Graph } from "./graph/types.ts";
 export type { Value } from "./graph/value.ts";
 export { verifyGraph } from "./graph/verify.ts";
 export { gradient } from "./passes/gradient.ts";
+export { recompute } from "./passes/recompute.ts";
 export { optimizerGraph } from "./passes/optimizers.ts";
 export { openSession } from "./runtime/onnx-session.ts";
 export type { Session } from "./runtime/onnx-session.ts";

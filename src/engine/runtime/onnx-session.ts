@@ -116,6 +116,11 @@ class OnnxSession implements Session {
   }
 }
 
+/** Whether two nodes are equal: only a pass that recomputes makes such, and it wants them apart. */
+function hasTwins({ nodes }: Graph): boolean {
+  return new Set(nodes.map(({ op, inputs, attributes }) => `${op} ${inputs.join(",")} ${JSON.stringify(attributes)}`)).size < nodes.length;
+}
+
 /**
  * Opens a graph. Prepacking stays off so that weights remain shared pages of their file; the memory pattern stays off
  * because shapes change from run to run.
@@ -135,6 +140,7 @@ export async function openSession(graph: Graph, options: SessionOptions): Promis
       ...(resident === undefined || device !== "webgpu" ? {} : { preferredOutputLocation: Object.fromEntries(resident.outputs.map((name) => [name, "gpu-buffer" as const])) }),
       ...(options.profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: options.profile }),
       extra: {
+        ...(hasTwins(graph) ? { optimization: { disable_specified_optimizers: "CommonSubexpressionElimination" } } : {}),
         session: {
           disable_prepacking: "1",
           intra_op: { allow_spinning: "0" },

@@ -173,7 +173,9 @@ export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocatio
     opsetImport: [create(OperatorSetIdProtoSchema, { domain: "", version: OPSET }), create(OperatorSetIdProtoSchema, { domain: CONTRIB_DOMAIN, version: 1n })],
     graph: create(GraphProtoSchema, {
       name: "fedtune",
-      node: emitter.nodes,
+      // onnxruntime runs what a node reads in descending order of where it is listed. Backwards in the list, nodes run in the
+      // graph's order, each when something needs it: gradients of parameters at once, values made again as late as can be.
+      node: emitter.nodes.toReversed(),
       initializer: [...emitter.initializers, ...graph.weights.map(({ id, name }) => encodeWeight(name, typeOf(id), locate(name)))],
       input: graph.inputs.map(({ id, name }) => encodeType(name, typeOf(id))),
       output: graph.outputs.map(({ id, name }) => encodeType(name, typeOf(id))),

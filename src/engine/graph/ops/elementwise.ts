@@ -203,6 +203,7 @@ export const IsFinite: OpRecord<None> = {
 export const StopGradient: OpRecord<None> = {
   infer: (inputs) => [arity1("StopGradient", inputs)],
   gradient: "stops",
+  view: true,
   reference: (inputs, _a, [out = []]) => mapReference(inputs, out, (x = 0) => x),
   lower: lowerAs("Identity"),
 };

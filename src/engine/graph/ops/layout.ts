@@ -23,6 +23,7 @@ export const Reshape: OpRecord<OpAttributes["Reshape"]> = {
   },
   gradient: ({ inputs: [x], gradients: [dy] }) => (x === undefined || dy === undefined ? [] : [g.reshape(dy, x.shape)]),
   reference: ([x]) => [must(x, "input of Reshape").data],
+  view: true,
   lower: (e, { inputs: [x = ""], outputs: [y = ""], inputTypes: [from], attributes: { shape } }) => void e.reshape(x, from?.shape ?? [], shape, y),
 };
 

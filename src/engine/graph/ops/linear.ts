@@ -64,6 +64,7 @@ export const MatMul: OpRecord<Attributes> = {
     }
     return [result];
   },
+  operations: ([a = []], { transA }, [out = []]) => 2 * (a[a.length - (transA ? 2 : 1)] ?? 1) * out.reduce((n, d) => n * d, 1),
   lower: (e, { inputs: [a = "", b = ""], outputs: [y], inputTypes: [left, right], attributes }) =>
     void emitProduct(e, { a, aShape: left?.shape ?? [], b, bShape: right?.shape ?? [], ...attributes }, y),
 };

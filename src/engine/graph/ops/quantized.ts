@@ -76,6 +76,7 @@ export const QuantizedMatMul: OpRecord<OpAttributes["QuantizedMatMul"]> = {
     if (needs.slice(1).some(Boolean)) throw new Error("QuantizedMatMul: an 8-bit weight does not train");
     return [g.quantizedMatMul(scales === undefined ? dy : g.mul(dy, scales), { weight: wT, transposed: w }), undefined, undefined, undefined];
   },
+  operations: ([x = []], _a, [out = []]) => 2 * (x.at(-1) ?? 1) * out.reduce((n, d) => n * d, 1),
   reference: ([x, w, , scales]) => {
     const [a, b] = [must(x, "rows"), must(w, "weight")];
     const [k = 1, n = 1] = b.shape;
@@ -118,6 +119,7 @@ export const Int4MatMul: OpRecord<OpAttributes["Int4MatMul"]> = {
     if (needs.slice(1).some(Boolean)) throw new Error("Int4MatMul: a 4-bit weight does not train");
     return [g.int4MatMul(dy, data, scales, { transB: !transB }), undefined, undefined];
   },
+  operations: ([x = []], _a, [out = []]) => 2 * (x.at(-1) ?? 1) * out.reduce((n, d) => n * d, 1),
   reference: ([x, data, scales], { transB }) => {
     const [a, packed] = [must(x, "rows"), must(data, "weight")];
     const [r = 1, half = 1] = packed.shape;

@@ -33,6 +33,10 @@ export interface OpRecord<A> {
   readonly gradient: GradientRule<A> | { readonly none: string } | "stops";
   /** Value in float64; shapes are concrete. `outputs` are the concrete shapes of the results. */
   reference(inputs: readonly ReferenceTensor[], attributes: A, outputs: readonly (readonly number[])[]): readonly Float64Array[];
+  /** Whether the output is the first input's memory under another shape. */
+  readonly view?: true;
+  /** Additions and multiplications of a matrix product by the concrete shapes; absent: the op costs what moving its tensors costs. */
+  operations?(inputs: readonly (readonly number[])[], attributes: A, outputs: readonly (readonly number[])[]): number;
   /** The same in ONNX nodes. */
   lower(emitter: OnnxEmitter, node: LoweredNode<A>): void;
 }

@@ -1,0 +1,167 @@
+/**
+ * Gradient checkpointing as a graph pass (Chen et al. 2016, "Training deep nets with sublinear memory cost"), with a budget:
+ * of the values that the backward pass reads, those that cost least per byte are not kept but made again when they
+ * are first needed. Nothing is known here of architectures or adapters; the graph's own sizes decide.
+ */
+import { must } from "../../core/base/errors.ts";
+import type { Graph, Node, TensorType, ValueId } from "../graph/types.ts";
+import { bytesOfValue, costOfNode, findPeak, findRoots, isView, type Peak, type Sizes } from "./memory-model.ts";
+
+export interface RecomputeOptions {
+  /** Values below this id belong to the forward pass. */
+  readonly boundary: ValueId;
+  /** Most bytes that the values of a run should take by the memory model. */
+  readonly bytes: number;
+  /** The largest sizes that a run will have. */
+  readonly sizes: Sizes;
+}
+
+export interface Recomputed {
+  readonly graph: Graph;
+  /** By the memory model: of the graph as it was, and as it is. */
+  readonly before: Peak;
+  readonly after: Peak;
+  /** Cost of the nodes that run a second time, as a share of all. */
+  readonly share: number;
+}
+
+/** The forward and backward nodes of a graph, and which kept values may be given up. */
+class Plan {
+  readonly #graph: Graph;
+  readonly #forward: readonly Node[];
+  readonly #backward: readonly Node[];
+  readonly #root: (id: ValueId) => ValueId;
+  /** Index of the forward node that makes a value. */
+  readonly #maker = new Map<ValueId, number>();
+  readonly #kept = new Set<ValueId>();
+  readonly #pinned: ReadonlySet<ValueId>;
+  readonly #again = new Set<number>();
+  readonly #costs: readonly number[];
+  readonly #sizes: Sizes;
+
+  constructor(graph: Graph, { boundary, sizes }: RecomputeOptions) {
+    this.#graph = graph;
+    this.#sizes = sizes;
+    this.#forward = graph.nodes.filter(({ outputs: [first = 0] }) => first < boundary);
+    this.#backward = graph.nodes.filter(({ outputs: [first = 0] }) => first >= boundary);
+    this.#root = findRoots(graph.nodes);
+    this.#forward.forEach((node, i) => node.outputs.forEach((id) => this.#maker.set(id, i)));
+    this.#costs = this.#forward.map((node) => costOfNode(graph, node, sizes));
+    this.#pinned = new Set(graph.outputs.map(({ id }) => this.#root(id)));
+    for (const node of this.#backward) for (const id of node.inputs) if (this.#maker.has(this.#root(id))) this.#kept.add(this.#root(id));
+  }
+
+  /** Whether the backward pass finds a value where the forward pass left it. */
+  #isAt(id: ValueId): boolean {
+    const root = this.#root(id);
+    return !this.#maker.has(root) || this.#kept.has(root) || this.#pinned.has(root);
+  }
+
+  /** Forward nodes that have to run again for a value, besides those that do already. */
+  #chain(id: ValueId): ReadonlySet<number> {
+    const found = new Set<number>();
+    const open = [id];
+    for (let next = open.pop(); next !== undefined; next = open.pop()) {
+      const maker = must(this.#maker.get(next), `maker of value ${next}`);
+      if (found.has(maker) || this.#again.has(maker)) continue;
+      found.add(maker);
+      for (const input of must(this.#forward[maker], "node").inputs) if (!this.#isAt(input)) open.push(input);
+    }
+    return found;
+  }
+
+  /** Kept values that do nothing but lie in memory while node `at` of `built` runs, with the cost per byte of making them again, cheapest first. */
+  candidates(built: Graph, at: number): readonly { readonly id: ValueId; readonly bytes: number }[] {
+    const before = new Map<ValueId, number>();
+    const after = new Map<ValueId, number>();
+    built.nodes.forEach((node, i) => {
+      for (const id of node.inputs) {
+        const root = this.#root(id);
+        if (i < this.#forward.length) before.set(root, i);
+        else if (!after.has(root)) after.set(root, i);
+      }
+    });
+    return [...this.#kept]
+      .filter((id) => !this.#pinned.has(id) && Math.max(before.get(id) ?? 0, must(this.#maker.get(id), "maker")) < at && at < (after.get(id) ?? 0))
+      .map((id) => {
+        const bytes = bytesOfValue(must(this.#graph.values[id], `value ${id}`), this.#sizes);
+        let cost = 0;
+        for (const i of this.#chain(id)) cost += this.#costs[i] ?? 0;
+        return { id, bytes, perByte: cost / Math.max(1, bytes) };
+      })
+      .sort((a, b) => a.perByte - b.perByte || a.id - b.id);
+  }
+
+  giveUp(id: ValueId): void {
+    this.#kept.delete(id);
+    for (const i of this.#chain(id)) this.#again.add(i);
+  }
+
+  get cost(): number {
+    return [...this.#again].reduce((sum, i) => sum + (this.#costs[i] ?? 0), 0);
+  }
+
+  get wholeCost(): number {
+    return this.#graph.nodes.reduce((sum, node) => sum + costOfNode(this.#graph, node, this.#sizes), 0);
+  }
+
+  /** The graph in which all that is not kept is made again just before it is first read. */
+  build(): Graph {
+    const values: TensorType[] = [...this.#graph.values];
+    const nodes: Node[] = [...this.#forward];
+    const copies = new Map<ValueId, ValueId>();
+    const renamed = (ids: readonly ValueId[]): readonly ValueId[] => Object.freeze(ids.map((id) => copies.get(id) ?? id));
+    const runAgain = (index: number): void => {
+      const node = must(this.#forward[index], "node");
+      const inputs = renamed(node.inputs);
+      const outputs = node.outputs.map((id) => values.push(must(values[id], `value ${id}`)) - 1);
+      // The same op with the same attributes; TypeScript cannot see that through a spread of a union.
+      nodes.push(Object.freeze({ ...node, inputs, outputs: Object.freeze(outputs) }) as Node);
+      node.outputs.forEach((id, i) => {
+        if (!this.#isAt(id)) copies.set(id, must(outputs[i], "output"));
+      });
+    };
+    const done = new Set<number>();
+    for (const node of this.#backward) {
+      const open = node.inputs.filter((id) => this.#maker.has(id) && !this.#isAt(id));
+      const wanted: number[] = [];
+      for (let id = open.pop(); id !== undefined; id = open.pop()) {
+        const maker = must(this.#maker.get(id), `maker of value ${id}`);
+        if (done.has(maker)) continue;
+        done.add(maker);
+        wanted.push(maker);
+        open.push(...must(this.#forward[maker], "node").inputs.filter((input) => !this.#isAt(input)));
+      }
+      for (const index of wanted.sort((a, b) => a - b)) runAgain(index);
+      nodes.push(copies.size === 0 ? node : (Object.freeze({ ...node, inputs: renamed(node.inputs) }) as Node));
+    }
+    return Object.freeze({ ...this.#graph, values: Object.freeze(values), nodes: Object.freeze(nodes) });
+  }
+}
+
+/**
+ * The same graph within a budget, or as near to it as giving values up brings it. Its nodes that run twice are equal to
+ * others: a runtime must neither merge equal nodes nor run a node before something needs it.
+ * Throws where a symbol of the graph is not in `sizes`.
+ */
+export function recompute(graph: Graph, options: RecomputeOptions): Recomputed {
+  const before = findPeak(graph, options.sizes);
+  const plan = new Plan(graph, options);
+  let best = { graph, peak: before, cost: 0 };
+  for (let current = best; current.peak.bytes > options.bytes; ) {
+    const excess = current.peak.bytes - options.bytes;
+    const found = plan.candidates(current.graph, current.peak.at);
+    if (found.length === 0) break;
+    // Half of what is too much at a time: each value that goes changes what the next ones cost.
+    let freed = 0;
+    for (const { id, bytes } of found) {
+      if (freed > 0 && freed + bytes > excess / 2) break;
+      plan.giveUp(id);
+      freed += bytes;
+    }
+    const next = plan.build();
+    current = { graph: next, peak: findPeak(next, options.sizes), cost: plan.cost };
+    if (current.peak.bytes < best.peak.bytes) best = current;
+  }
+  return { graph: best.graph, before, after: best.peak, share: best.cost / Math.max(1, plan.wholeCost) };
+}
