@@ -82,6 +82,7 @@ export function splitByHead(x: Value, heads: number, width: number): { readonly 
 /** `[X, T, H·E]` → `[X, H, T, E]`. */
 export function splitHeads(x: Value, heads: number, width: number): Value {
   const [rows = 1, tokens = 1] = x.shape;
+  if (tokens === 1) return g.reshape(x, [rows, heads, 1, width]);
   return g.transpose(g.reshape(x, [rows, tokens, heads, width]), [0, 2, 1, 3]);
 }
 
@@ -106,4 +107,25 @@ export function attend(queries: Value, { key, value }: LayerCache, mask: Value, 
   const mixed = g.matMul(probabilities, value); // [X, K, G·T, E]
   const byToken = g.transpose(g.reshape(mixed, [x, heads, t, headWidth]), [0, 2, 1, 3]); // [X, T, H, E]
   return g.reshape(byToken, [x, t, heads * headWidth]);
+}
+
+/**
+ * `attend` of one token a row over earlier ones and itself, as two pairs of products: what came before is read where it lies.
+ * @param queries `[X, 1, H·E]`
+ * @param past keys and values `[X, K, P, E]`
+ * @param own keys and values `[X, K, 1, E]`
+ * @param mask `[X, K or 1, H / K or 1, 1, S]` with S = P + 1
+ * @param keys name of S
+ * @returns `[X, 1, H·E]`
+ */
+export function attendOneToken(queries: Value, { past, own, keys }: { readonly past: LayerCache; readonly own: LayerCache; readonly keys: string }, mask: Value, { heads, keyValueHeads, headWidth, scale = 1 / Math.sqrt(headWidth), softCap = 0 }: AttentionShape): Value {
+  const [x = 1] = queries.shape;
+  const q = g.reshape(queries, [x, keyValueHeads, heads / keyValueHeads, headWidth]); // [X, K, G, E]
+  const scoresOf = (key: Value): Value => g.matMul(q, key, { transB: true, alpha: softCap === 0 ? scale : scale / softCap });
+  const scores = g.concat([scoresOf(past.key), scoresOf(own.key)], 3, keys); // [X, K, G, S]
+  const capped = softCap === 0 ? scores : g.mul(g.tanh(scores), softCap);
+  const [, k = 1, groups = 1, , s = 1] = mask.shape;
+  const probabilities = g.softmax(g.add(capped, g.reshape(mask, [x, k, groups, s])));
+  const [before = probabilities, self = probabilities] = g.split(probabilities, 3, [past.key.shape[2] ?? 1, 1]);
+  return g.reshape(g.add(g.matMul(before, past.value), g.mul(self, own.value)), [x, 1, heads * headWidth]);
 }

@@ -11,7 +11,7 @@ import * as g from "../../engine/graph/operations.ts";
 import type { Value } from "../../engine/graph/value.ts";
 import type { AdapterHooks, BaseTensor, LayerCache, LinearModule, SublayerKind } from "./sites.ts";
 import { roundedProduct, type RoundedBase } from "./quantized-weights.ts";
-import { attend, prefixSight, splitHeads } from "./attention.ts";
+import { attend, attendOneToken, prefixSight, splitHeads } from "./attention.ts";
 import type { AttentionShape, Sight } from "./attention.ts";
 import { rotate } from "./rotary.ts";
 import type { RotaryTables } from "./rotary.ts";
@@ -27,6 +27,11 @@ export interface ForwardInputs {
   readonly past?: readonly LayerCache[];
   /** Name of the joined key dimension where there is a past or a prefix. */
   readonly keys?: string;
+  /** Where T is 1 and there is a past: it is left where it lies, and the cache then has the tokens' own keys and values only. */
+  readonly oneToken?: {
+    /** Whether products have the weight as their first factor: a few rows are then read as they are, and the weight is not repacked. */
+    readonly weightsFirst: boolean;
+  };
 }
 
 /** What a pass needs to know of a model. */
@@ -142,7 +147,7 @@ export class ForwardPass {
     const rounded = roundedProduct(this.builder, this.#model.rounded, t.name, x);
     // Cutting a wide product into its parts, and joining their gradients, costs more than one product gains over several.
     if (rounded === undefined && modules.every((m) => m.outFeatures >= m.inFeatures)) return undefined;
-    return g.split(rounded ?? g.matMul(x, this.builder.weight(t.name, "float32", t.shape), { transB: true }), 2, modules.map((m) => m.outFeatures));
+    return g.split(rounded ?? this.#product(x, this.builder.weight(t.name, "float32", t.shape)), 2, modules.map((m) => m.outFeatures));
   }
 
   #project(module: LinearModule, x: Value): Value {
@@ -152,7 +157,16 @@ export class ForwardPass {
       // Outputs of joined modules lie side by side: the others' are made and left.
       return parts.length === 1 ? rounded : must(g.split(rounded, rounded.shape.length - 1, parts.map((p) => p.rows))[parts.findIndex((p) => p.name === module.weight)], module.path);
     }
-    return g.matMul(x, this.weight(module.weight), { transB: module.layout === "out_in" });
+    const weight = this.weight(module.weight);
+    return module.layout === "out_in" ? this.#product(x, weight) : g.matMul(x, weight);
+  }
+
+  /** x Wᵀ `[C, N, out]` of `[C, N, in]` by a weight `[out, in]`, or `[C, out, in]` as the adapter put it. */
+  #product(x: Value, weight: Value): Value {
+    if (this.inputs.oneToken?.weightsFirst !== true || weight.shape.length !== 2) return g.matMul(x, weight, { transB: true });
+    const [clients = 1, rows = 1, width = 1] = x.shape;
+    const turned = g.matMul(weight, g.reshape(x, [multiplyDims(clients, rows), width]), { transB: true }); // [out, C·N]
+    return g.reshape(g.transpose(turned, [1, 0]), [clients, rows, weight.shape[0] ?? 1]);
   }
 
   /** Root-mean-square norm over the last axis; `offset` is added to the weight (Gemma: 1). */
@@ -188,17 +202,28 @@ export class ForwardPass {
   /** Attention of one layer. Queries `[C, N, H·E]`, keys and values `[C, N, K·E]` → `[C, N, H·E]`. Remembers keys and values. */
   attention(layer: number, states: { readonly q: Value; readonly k: Value; readonly v: Value }, options: AttentionOptions): Value {
     const { clients, flat, batch, tokens } = this.dims;
-    const { heads, keyValueHeads, headWidth, rotary, window, slopes } = options;
+    const { heads, keyValueHeads, headWidth, rotary } = options;
     const byRow = (x: Value): Value => g.reshape(x, [batch, tokens, Number(x.shape[2])]);
     const turned = (x: Value, count: number): Value => (rotary === undefined ? byRow(x) : rotate(byRow(x), rotary, { heads: count, width: headWidth }));
-    const queries = splitHeads(turned(states.q, heads), heads, headWidth); // [X, H, T, E]
     const own = { key: splitHeads(turned(states.k, keyValueHeads), keyValueHeads, headWidth), value: splitHeads(byRow(states.v), keyValueHeads, headWidth) }; // [X, K, T, E]
+    const query = turned(states.q, heads); // [X, T, H·E]
     const before = this.inputs.past?.[layer] ?? this.#prefix(layer);
+    if (this.inputs.oneToken !== undefined && before !== undefined) {
+      this.cache[layer] = own;
+      const apart = { past: before, own, keys: must(this.inputs.keys, "name of the key dimension") };
+      return g.reshape(attendOneToken(query, apart, this.#bias(this.inputs.sight, options), options), [clients, flat, heads * headWidth]);
+    }
     const seen = before === undefined ? own : { key: g.concat([before.key, own.key], 2, this.inputs.keys), value: g.concat([before.value, own.value], 2, this.inputs.keys) };
     this.cache[layer] = seen;
     const sight = this.inputs.past === undefined && before !== undefined ? prefixSight(this.inputs.sight, Number(before.key.shape[2]), must(this.inputs.keys, "name of the key dimension")) : this.inputs.sight;
-    const bias = slopes === undefined ? sight.mask(window) : g.add(sight.mask(window), this.#alibi(sight.keyPositions, slopes, options));
-    return g.reshape(attend(queries, seen, bias, options), [clients, flat, heads * headWidth]);
+    return g.reshape(attend(splitHeads(query, heads, headWidth), seen, this.#bias(sight, options), options), [clients, flat, heads * headWidth]);
+  }
+
+  /** What is added to the scores: the mask, and how they grow with the key's position where they do. */
+  #bias(sight: Sight, options: AttentionOptions): Value {
+    const { window, slopes } = options;
+    const mask = sight.mask(window);
+    return slopes === undefined ? mask : g.add(mask, this.#alibi(sight.keyPositions, slopes, options));
   }
 
   /** slope · position of the key, `[X, K, G, 1, S]`: softmax ignores what is equal along a row, so the distance need not be taken. */

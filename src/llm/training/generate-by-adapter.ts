@@ -43,12 +43,14 @@ export async function generateByAdapter(generation: AdaptedGeneration, job: Gene
       if (place !== null) results[place] = must(texts[row], "text");
     });
   };
-  if (bare.length > 0) await run({ session: await generation.sessions.generate(false), adapted: undefined }, bare);
+  const { sessions } = generation;
+  if (bare.length > 0) await run({ session: await sessions.generate(false), decode: () => sessions.decode(false, { several: false, rows: bare.length }), adapted: undefined }, bare);
   if (groups.size > 0) {
     const list = [...groups.values()];
     const rows = Math.max(...list.map(({ places }) => places.length));
     const places = list.flatMap((group) => Array.from({ length: rows }, (_, i) => group.places[i] ?? null));
-    await run({ session: await generation.sessions.generate(true, list.length > 1), adapted: await adaptedBy(generation, list) }, places);
+    const several = list.length > 1;
+    await run({ session: await sessions.generate(true, several), decode: () => sessions.decode(true, { several, rows: places.length }), adapted: await adaptedBy(generation, list) }, places);
   }
   return results;
 }

@@ -95,7 +95,7 @@ describe("a text ends", () => {
     const first = free.indexOf(endId);
     const ending: Tokenizer = { ...tokenizer, endIds: [2, endId] };
     const seen: number[] = [];
-    const context = { session: await opened.sessions.generate(false), model: opened.model, tokenizer: ending, adapted: undefined, aborted: () => false, onToken: (_: number, id: number) => seen.push(id) };
+    const context = { session: await opened.sessions.generate(false), decode: () => opened.sessions.decode(false, { several: false, rows: 1 }), model: opened.model, tokenizer: ending, adapted: undefined, aborted: () => false, onToken: (_: number, id: number) => seen.push(id) };
     const [ended] = await generateTexts(context, [prompt("Once upon a time")], { ...GREEDY, stopAtEnd: true });
     expect([...must(ended, "text")]).toEqual(free.slice(0, first));
     expect(seen).toEqual(free.slice(0, first));

@@ -6,12 +6,16 @@ import type { Session } from "../../engine/runtime/onnx-session.ts";
 import type { BoundAdapter } from "../adapters/adapter.ts";
 import type { ArchitectureModel } from "../architectures/architecture.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import { DecodeCache } from "./decode-cache.ts";
 import { HIDDEN_POSITION } from "./graphs.ts";
 import { sampleToken } from "./sampling.ts";
 import type { GenerateOptions } from "./types.ts";
 
 export interface GenerationContext {
+  /** Of `generateGraph`: reads the prompts. */
   readonly session: Session;
+  /** Opens the session of `decodeGraph`, for every token after the first. */
+  readonly decode: () => Promise<Session>;
   readonly model: ArchitectureModel;
   readonly tokenizer: Tokenizer;
   /** The adapter that the session was built with, its tensors as feeds (parameters `[C, P]`), and the session that makes its prefix. */
@@ -60,12 +64,6 @@ async function prefixesOf({ prefix, feeds }: NonNullable<GenerationContext["adap
   return results;
 }
 
-function nextCache(out: Readonly<Record<string, Tensor>>, layers: number): Record<string, Tensor> {
-  return Object.fromEntries(
-    Array.from({ length: layers }, (_, i) => [[`past_key_${i}`, must(out[`key_${i}`], "key")], [`past_value_${i}`, must(out[`value_${i}`], "value")]] as const).flat(),
-  );
-}
-
 /** Appends a token and says whether it was: an end token is not. The token that completes a stop string is kept, and ends the text. */
 function accept(text: Text, id: number, { options, tokenizer }: { readonly options: GenerateOptions; readonly tokenizer: Tokenizer }): boolean {
   if (options.stopAtEnd && tokenizer.endIds.includes(id)) return false;
@@ -99,21 +97,22 @@ export async function generateTexts(context: GenerationContext, prompts: readonl
   const padding = starts.map((p) => longest - p.length);
   // Keys in their order: the prefix, padding that nobody sees, the text.
   const keyPosition = (pad: number, at: number): number => (at < prefix || at >= prefix + pad ? at - (at < prefix ? 0 : pad) : HIDDEN_POSITION);
-  const keyPositions = (length: number): Tensor =>
-    tensor("int32", [rows, length], Int32Array.from({ length: rows * length }, (_, i) => keyPosition(padding[Math.floor(i / length)] ?? 0, i % length)));
+  const keys = prefix + longest;
+  const keyPositions = tensor("int32", [rows, keys], Int32Array.from({ length: rows * keys }, (_, i) => keyPosition(padding[Math.floor(i / keys)] ?? 0, i % keys)));
   const ids = new Int32Array(rows * longest);
   starts.forEach((start, row) => ids.set(start, row * longest + (padding[row] ?? 0)));
   const positions = Int32Array.from(ids, (_, i) => prefix + Math.max(0, (i % longest) - (padding[Math.floor(i / longest)] ?? 0)));
 
-  let feeds: Record<string, Tensor> = {
+  if (options.maxNewTokens === 0) return texts.map(() => new Int32Array());
+  if (context.aborted()) throw interrupted("generation");
+  let out = await session.run({
     ids: tensor("int32", [clients, rowsEach, longest], ids),
     positions: tensor("int32", [clients, rowsEach, longest], positions),
     rows: tensor("int32", [clients, rowsEach], Int32Array.from({ length: rows }, (_, row) => ((row % rowsEach) + 1) * longest - 1)),
-    ...(await startCache(context, rows)),
-  };
-  for (let step = 0; step < options.maxNewTokens; step++) {
-    if (context.aborted()) throw interrupted("generation");
-    const out = await session.run({ ...feeds, key_positions: keyPositions(prefix + longest + step), ...adapted?.feeds });
+    key_positions: keyPositions, ...(await startCache(context, rows)), ...adapted?.feeds,
+  });
+  let cache: DecodeCache | undefined;
+  for (let step = 0; ; step++) {
     // The graph declares logits as float32.
     const logits = must(out["logits"], "logits").data as Float32Array;
     const next = texts.map((text, row) => {
@@ -124,13 +123,13 @@ export async function generateTexts(context: GenerationContext, prompts: readonl
       else text.done = true;
       return id;
     });
-    if (texts.every((text) => text.done)) break;
-    feeds = {
-      ids: tensor("int32", [clients, rowsEach, 1], Int32Array.from(next)),
-      positions: tensor("int32", [clients, rowsEach, 1], Int32Array.from(padding, (pad) => prefix + longest + step - pad)),
-      rows: tensor("int32", [clients, rowsEach], Int32Array.from({ length: rows }, (_, row) => row % rowsEach)),
-      ...nextCache(out, model.layers),
-    };
+    if (step + 1 === options.maxNewTokens || texts.every((text) => text.done)) break;
+    if (context.aborted()) throw interrupted("generation");
+    if (cache === undefined) cache = new DecodeCache({ outputs: out, layers: model.layers, positions: keyPositions });
+    else cache.append(out);
+    const places = Int32Array.from(padding, (pad) => keys + step - pad);
+    const shape = [clients, rowsEach, 1];
+    out = await (await context.decode()).run({ ids: tensor("int32", shape, Int32Array.from(next)), positions: tensor("int32", shape, places), ...cache.feeds(places), ...adapted?.feeds });
   }
   return texts.map((text) => Int32Array.from(text.ids));
 }

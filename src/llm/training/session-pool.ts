@@ -7,7 +7,7 @@ import { openDeviceMemory } from "../../engine/runtime/device-memory.ts";
 import { openSession } from "../../engine/runtime/onnx-session.ts";
 import type { Session } from "../../engine/runtime/onnx-session.ts";
 import type { DeviceMemory } from "../../engine/runtime/resident.ts";
-import { encoderGraph, generateGraph, lossGraph, prefixGraph, trainGraph } from "./graphs.ts";
+import { decodeGraph, encoderGraph, generateGraph, lossGraph, prefixGraph, trainGraph } from "./graphs.ts";
 import type { AdaptedModel, MaskInput } from "./graphs.ts";
 import type { ResolvedRuntime } from "./setup.ts";
 import type { TrainingSettings } from "./settings.ts";
@@ -76,6 +76,14 @@ export class SessionPool implements Disposable, AsyncDisposable {
   /** `several`: for several adapters side by side. */
   generate(adapted: boolean, several = false): Promise<Session> {
     return this.#session(`generate ${adapted} ${several}`, () => generateGraph(this.#model(adapted), several ? "C" : 1));
+  }
+
+  /** For one more token of each of `rows` rows; `several` as for `generate`. */
+  decode(adapted: boolean, { several, rows }: { readonly several: boolean; readonly rows: number }): Promise<Session> {
+    const single = rows === 1 && !several;
+    return this.#session(`decode ${adapted} ${several} ${single}`, () => decodeGraph(this.#model(adapted), {
+      clients: several ? "C" : 1, rows: single ? 1 : "B", weightsFirst: !single && this.#options.runtime.device === "cpu",
+    }));
   }
 
   /** Keys and values of the adapter's prefix. */

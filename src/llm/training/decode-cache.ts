@@ -1,0 +1,91 @@
+/**
+ * Keys and values of what has been read and written so far, while texts grow by one token a row: buffers with room for more,
+ * which runs are fed as they are. A run gives back the keys and values of its own token only, so that nothing is copied
+ * but these.
+ */
+import { must } from "../../core/base/errors.ts";
+import { tensor } from "../../core/base/tensor.ts";
+import type { Tensor } from "../../core/base/tensor.ts";
+import { HIDDEN_POSITION } from "./graphs.ts";
+
+/** Keys by which the room grows: attention also runs over what is still empty. */
+const BLOCK = 64;
+
+export interface DecodeCacheStart {
+  /** Keys and values after the prompts, by output name (`key_i`, `value_i`): float32 `[X, K, S, E]`. */
+  readonly outputs: Readonly<Record<string, Tensor>>;
+  readonly layers: number;
+  /** int32 `[X, S]` of the keys there are. */
+  readonly positions: Tensor;
+}
+
+/** A cache of X rows. */
+export class DecodeCache {
+  readonly #rows: number;
+  readonly #heads: number;
+  readonly #width: number;
+  /** Keys that are filled, and for which there is room. */
+  #length: number;
+  #room: number;
+  /** `[X, K, room, E]` by input name. */
+  readonly #states = new Map<string, Float32Array>();
+  /** `[X, room + 1]`: the last is the token's own. */
+  #positions: Int32Array;
+  /** `[X]`: positions of the tokens that were fed last. */
+  #own: Int32Array = new Int32Array();
+
+  constructor({ outputs, layers, positions }: DecodeCacheStart) {
+    const first = must(outputs["key_0"], "key_0");
+    [this.#rows = 1, this.#heads = 1, this.#length = 0, this.#width = 1] = first.shape;
+    this.#room = this.#length;
+    for (let i = 0; i < layers; i++) {
+      for (const kind of ["key", "value"] as const) {
+        // The graph declares them as float32.
+        this.#states.set(`past_${kind}_${i}`, must(outputs[`${kind}_${i}`], kind).data as Float32Array);
+      }
+    }
+    this.#positions = new Int32Array(this.#rows * (this.#room + 1));
+    // The graph declares them as int32.
+    for (let row = 0; row < this.#rows; row++) this.#positions.set((positions.data as Int32Array).subarray(row * this.#length, (row + 1) * this.#length), row * (this.#room + 1));
+  }
+
+  #grow(): void {
+    const [from, to] = [this.#room, (Math.floor(this.#length / BLOCK) + 1) * BLOCK];
+    const rows = this.#rows * this.#heads;
+    for (const [name, old] of this.#states) {
+      const wider = new Float32Array(rows * to * this.#width);
+      for (let row = 0; row < rows; row++) wider.set(old.subarray(row * from * this.#width, (row * from + this.#length) * this.#width), row * to * this.#width);
+      this.#states.set(name, wider);
+    }
+    const positions = new Int32Array(this.#rows * (to + 1)).fill(HIDDEN_POSITION);
+    for (let row = 0; row < this.#rows; row++) positions.set(this.#positions.subarray(row * (from + 1), row * (from + 1) + this.#length), row * (to + 1));
+    this.#positions = positions;
+    this.#room = to;
+  }
+
+  /** What a run is fed for tokens at these positions, one a row: past_key_i, past_value_i and key_positions `[X, S]`. Valid until `append`. */
+  feeds(positions: Int32Array): Record<string, Tensor> {
+    this.#own = positions;
+    positions.forEach((position, row) => {
+      this.#positions[row * (this.#room + 1) + this.#room] = position;
+    });
+    const shape = [this.#rows, this.#heads, this.#room, this.#width];
+    const states = [...this.#states].map(([name, data]) => [name, tensor("float32", shape, data)] as const);
+    return { ...Object.fromEntries(states), key_positions: tensor("int32", [this.#rows, this.#room + 1], this.#positions) };
+  }
+
+  /** Takes over the keys and values of the tokens that a run was just fed: outputs key_i, value_i `[X, K, 1, E]`. */
+  append(outputs: Readonly<Record<string, Tensor>>): void {
+    if (this.#length === this.#room) this.#grow();
+    const rows = this.#rows * this.#heads;
+    for (const [name, state] of this.#states) {
+      // The graph declares them as float32.
+      const own = must(outputs[name.slice("past_".length)], name).data as Float32Array;
+      for (let row = 0; row < rows; row++) state.set(own.subarray(row * this.#width, (row + 1) * this.#width), (row * this.#room + this.#length) * this.#width);
+    }
+    this.#own.forEach((position, row) => {
+      this.#positions[row * (this.#room + 1) + this.#length] = position;
+    });
+    this.#length++;
+  }
+}
