@@ -1,6 +1,7 @@
 /** The language-model room's public API. */
 export { adapterSchema } from "./adapters/settings.ts";
 export type { AdapterSettings } from "./adapters/settings.ts";
+export { openArchitecture } from "./architectures/all.ts";
 export { writeRandomModel } from "./architectures/random-model.ts";
 export { encodeExamples } from "./data/encode.ts";
 export { encodeExample } from "./data/encode-example.ts";

@@ -1,7 +1,7 @@
 /** `fedtune bench step`: the time of a LoRA step and the memory it takes, in the fields of the PyTorch peer. */
 import { performance } from "node:perf_hooks";
 import { basename, resolve } from "node:path";
-import { adapterSchema, createTrainer, resolveRuntime, runtimeSchema, trainingSchema } from "../../llm/index.ts";
+import { adapterSchema, createTrainer, openArchitecture, resolveRuntime, runtimeSchema, trainingSchema } from "../../llm/index.ts";
 import type { StepReport } from "../../llm/index.ts";
 import { FedtuneError } from "../../core/index.ts";
 import { machine, versions } from "../../index.ts";
@@ -47,9 +47,10 @@ export async function benchStep(options: StepBenchOptions): Promise<Readonly<Rec
   const timedSteps = data === undefined ? options.steps : Math.ceil(options.examples / batch) - warmup;
   if (timedSteps < 1) throw new FedtuneError("config", { where: "--examples", expected: `more than ${warmup * batch} examples (${warmup} warm-up steps of ${batch})`, got: String(options.examples) });
   const rows = data === undefined ? randomRows(facts.vocabSize, batch * (timedSteps + warmup), tokens) : await fileRows(modelFolder, data, options.examples, tokens);
+  const parameters = (await openArchitecture(modelFolder)).tensors.reduce((sum, { shape }) => sum + shape.reduce((n, d) => n * d, 1), 0);
   const runtime = resolveRuntime(
     runtimeSchema.parse({ threads: options.threads ?? "auto", base_precision: options.precision, tokens_per_micro_batch: options.tokensPerMicroBatch ?? "auto" }),
-    { hiddenSize: facts.hiddenSize, clients: 1, stepTokens: batch * tokens },
+    { hiddenSize: facts.hiddenSize, clients: 1, stepTokens: batch * tokens, parameters },
   );
   await using trainer = await createTrainer({
     modelFolder, runtime, data: rows, packTokens: tokens, seed: 0,

@@ -29,6 +29,8 @@ const resolvedSchema = z.strictObject({
   threads: positive,
   clients_side_by_side: positive,
   tokens_per_micro_batch: positive,
+  /** Most memory for the values of a training pass; absent: no limit. */
+  activation_bytes: positive.optional(),
   /** Longest row of tokens that examples are packed into. */
   pack_tokens: positive,
   model_folder: z.string(),
@@ -46,7 +48,7 @@ const SHORTEST_PACK = 128;
 /** Resolves the automatic choices of a config for this machine, this model and this data. */
 export function resolvePlan(config: ExperimentConfig, { model, data, device }: { readonly model: PreparedModel; readonly data: PreparedData; readonly device: ChosenDevice }): Plan {
   const packTokens = Math.max(longestExample(data), Math.min(SHORTEST_PACK, config.data.max_tokens));
-  const runtime = resolveRuntime(config.runtime, { hiddenSize: model.model.hiddenSize, clients: data.partition.clients.length, stepTokens: config.training.batch_size * meanLength(data), device: device.device });
+  const runtime = resolveRuntime(config.runtime, { hiddenSize: model.model.hiddenSize, clients: data.partition.clients.length, stepTokens: config.training.batch_size * meanLength(data), parameters: model.parameters, device: device.device });
   return {
     ...config,
     resolved: {
@@ -55,6 +57,7 @@ export function resolvePlan(config: ExperimentConfig, { model, data, device }: {
       threads: runtime.threads,
       clients_side_by_side: runtime.clientsSideBySide,
       tokens_per_micro_batch: runtime.tokensPerMicroBatch,
+      ...(runtime.activationBytes === undefined ? {} : { activation_bytes: runtime.activationBytes }),
       pack_tokens: packTokens,
       model_folder: model.folder,
       model_sha256: model.sha256,
@@ -76,7 +79,7 @@ function longestExample({ dataset: { offsets } }: PreparedData): number {
 
 /** What a trainer needs to know of a plan's automatic choices. */
 export function runtimeOf({ resolved, runtime }: Plan): ResolvedRuntime {
-  return { device: resolved.device, threads: resolved.threads, basePrecision: runtime.base_precision, clientsSideBySide: resolved.clients_side_by_side, tokensPerMicroBatch: resolved.tokens_per_micro_batch };
+  return { device: resolved.device, threads: resolved.threads, basePrecision: runtime.base_precision, clientsSideBySide: resolved.clients_side_by_side, tokensPerMicroBatch: resolved.tokens_per_micro_batch, ...(resolved.activation_bytes === undefined ? {} : { activationBytes: resolved.activation_bytes }) };
 }
 
 /** SHA-256 of all that decides about the result: not how many workers do the work, nor where it is written. */

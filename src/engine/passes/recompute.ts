@@ -5,7 +5,7 @@
  */
 import { must } from "../../core/base/errors.ts";
 import type { Graph, Node, TensorType, ValueId } from "../graph/types.ts";
-import { bytesOfValue, costOfNode, findPeak, findRoots, isView, type Peak, type Sizes } from "./memory-model.ts";
+import { bytesOfValue, costOfNode, findPeak, findRoots, type Peak, type Sizes } from "./memory-model.ts";
 
 export interface RecomputeOptions {
   /** Values below this id belong to the forward pass. */
@@ -24,6 +24,9 @@ export interface Recomputed {
   /** Cost of the nodes that run a second time, as a share of all. */
   readonly share: number;
 }
+
+/** Share of the peak that is given up before what is left is looked at anew. */
+const STEP = 1 / 16;
 
 /** The forward and backward nodes of a graph, and which kept values may be given up. */
 class Plan {
@@ -115,8 +118,7 @@ class Plan {
       const node = must(this.#forward[index], "node");
       const inputs = renamed(node.inputs);
       const outputs = node.outputs.map((id) => values.push(must(values[id], `value ${id}`)) - 1);
-      // The same op with the same attributes; TypeScript cannot see that through a spread of a union.
-      nodes.push(Object.freeze({ ...node, inputs, outputs: Object.freeze(outputs) }) as Node);
+      nodes.push(Object.freeze({ ...node, inputs, outputs: Object.freeze(outputs) }));
       node.outputs.forEach((id, i) => {
         if (!this.#isAt(id)) copies.set(id, must(outputs[i], "output"));
       });
@@ -133,7 +135,7 @@ class Plan {
         open.push(...must(this.#forward[maker], "node").inputs.filter((input) => !this.#isAt(input)));
       }
       for (const index of wanted.sort((a, b) => a - b)) runAgain(index);
-      nodes.push(copies.size === 0 ? node : (Object.freeze({ ...node, inputs: renamed(node.inputs) }) as Node));
+      nodes.push(copies.size === 0 ? node : Object.freeze({ ...node, inputs: renamed(node.inputs) }));
     }
     return Object.freeze({ ...this.#graph, values: Object.freeze(values), nodes: Object.freeze(nodes) });
   }
@@ -149,13 +151,12 @@ export function recompute(graph: Graph, options: RecomputeOptions): Recomputed {
   const plan = new Plan(graph, options);
   let best = { graph, peak: before, cost: 0 };
   for (let current = best; current.peak.bytes > options.bytes; ) {
-    const excess = current.peak.bytes - options.bytes;
     const found = plan.candidates(current.graph, current.peak.at);
     if (found.length === 0) break;
-    // Half of what is too much at a time: each value that goes changes what the next ones cost.
+    // A little at a time, since each value that goes changes what the next ones cost; the same steps whatever the budget.
     let freed = 0;
     for (const { id, bytes } of found) {
-      if (freed > 0 && freed + bytes > excess / 2) break;
+      if (freed > 0 && freed + bytes > current.peak.bytes * STEP) break;
       plan.giveUp(id);
       freed += bytes;
     }

@@ -11,6 +11,8 @@ import * as g from "../../engine/graph/operations.ts";
 import type { Graph } from "../../engine/graph/types.ts";
 import type { Value } from "../../engine/graph/value.ts";
 import { gradient } from "../../engine/passes/gradient.ts";
+import type { Sizes } from "../../engine/passes/memory-model.ts";
+import { recompute } from "../../engine/passes/recompute.ts";
 import type { AdapterTensors, BoundAdapter, ParameterSpec } from "../adapters/adapter.ts";
 import type { ArchitectureModel } from "../architectures/architecture.ts";
 import type { AdapterHooks, LayerCache } from "../architectures/sites.ts";
@@ -37,6 +39,12 @@ export interface LossGraphOptions {
   readonly clients: Dim;
   /** Most labelled rows of all clients that a run may have: sizes the pieces of the vocabulary product. */
   readonly maxLabelledRows: number;
+}
+
+/** How much memory a training pass may take for its values, and the largest sizes that a pass has: C, B, T, L and, under a prefix, S. */
+export interface ActivationBudget {
+  readonly bytes: number;
+  readonly sizes: Sizes;
 }
 
 /** A dropout mask that a run must be fed: bool `[C, N, width]`. */
@@ -154,8 +162,9 @@ function buildLoss(adapted: AdaptedModel, { clients, maxLabelledRows }: LossGrap
  * weights float32 `[C, L]`; parameters and accumulated float32 `[C, P]`; what the adapter asks for: anchor `[C, P']`,
  * key_slots int32 `[S]`, frozen tensors, masks bool `[C, N, width]`.
  * Outputs: nll `[C, L]` and accumulated + the gradient of Σ weights · nll, `[C, P]`.
+ * Under a budget, what does not fit is made again in the backward pass: the same result in less memory.
  */
-export function trainGraph(adapted: AdaptedModel, options: LossGraphOptions): { readonly graph: Graph; readonly masks: readonly MaskInput[] } {
+export function trainGraph(adapted: AdaptedModel, options: LossGraphOptions & { readonly budget?: ActivationBudget | undefined }): { readonly graph: Graph; readonly masks: readonly MaskInput[] } {
   const { builder, attached, nll, masks } = buildLoss(adapted, options, true);
   const { flat, tensors } = must(attached, "an adapter to train");
   const seed = builder.input("weights", "float32", nll.shape);
@@ -166,7 +175,10 @@ export function trainGraph(adapted: AdaptedModel, options: LossGraphOptions): { 
   const regular = penalty === undefined ? undefined : gradient(builder, { value: penalty, seed: g.reshape(g.reduceSum(seed, [1]), penalty.shape) }, [flat])[0];
   builder.output("nll", nll);
   builder.output("accumulated_out", g.add(accumulated, regular === undefined ? slope : g.add(slope, regular)));
-  return { graph: builder.finish(), masks };
+  const graph = builder.finish();
+  const { budget } = options;
+  // The seed is the first value after the forward pass.
+  return { graph: budget === undefined ? graph : recompute(graph, { boundary: seed.id, ...budget }).graph, masks };
 }
 
 /** The forward pass alone: the inputs of `trainGraph` less weights, accumulated, anchor and masks; parameters only where there is an adapter. Output nll `[C, L]`. */

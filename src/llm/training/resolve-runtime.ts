@@ -1,12 +1,12 @@
 /** Resolves the automatic choices of the runtime once, so that a resume reuses them. */
-import { availableParallelism } from "node:os";
+import { availableParallelism, totalmem } from "node:os";
 import { FedtuneError } from "../../core/base/errors.ts";
 import { chooseDevice } from "../../engine/runtime/choose-device.ts";
 import type { ChosenDevice } from "../../engine/runtime/choose-device.ts";
 import type { MachineDevices } from "../../engine/runtime/machine-devices.ts";
 import type { Device } from "../../engine/graph/onnx/emitter.ts";
 import type { ResolvedRuntime } from "./setup.ts";
-import type { RuntimeSettings } from "./settings.ts";
+import { parseSize, type RuntimeSettings } from "./settings.ts";
 
 /** What the choices depend on. */
 export interface RuntimeFacts {
@@ -16,6 +16,8 @@ export interface RuntimeFacts {
   readonly clients: number;
   /** Tokens of one client's step, on average. */
   readonly stepTokens: number;
+  /** Parameters of the base. */
+  readonly parameters?: number;
   /** What `chooseDevice` chose; absent: the CPU. */
   readonly device?: Device;
 }
@@ -30,10 +32,20 @@ const TOKENS = { tiny: 2048, other: 512 } as const;
  */
 const SIDE_BY_SIDE = { tokens: 480, most: 8 } as const;
 
+/** Activations may take as much as the base in float32, which is needed anyway; small models get room to keep everything. */
+const ACTIVATIONS = { leastBytes: 256e6, machineShare: 0.25 } as const;
+
+function activationBytes(setting: RuntimeSettings["activation_memory"], parameters: number): number | undefined {
+  if (setting === "none") return undefined;
+  if (setting !== "auto") return parseSize(setting);
+  return Math.floor(Math.min(totalmem() * ACTIVATIONS.machineShare, Math.max(ACTIVATIONS.leastBytes, 4 * parameters)));
+}
+
 /** The settings with every `auto` replaced. A group is never larger than the clients of a round. */
-export function resolveRuntime(settings: RuntimeSettings, { hiddenSize, clients, stepTokens, device = "cpu" }: RuntimeFacts): ResolvedRuntime {
+export function resolveRuntime(settings: RuntimeSettings, { hiddenSize, clients, stepTokens, parameters = 0, device = "cpu" }: RuntimeFacts): ResolvedRuntime {
   const tiny = hiddenSize <= TINY_WIDTH;
   const { threads, clients_side_by_side: sideBySide, tokens_per_micro_batch: tokens } = settings;
+  const bytes = activationBytes(settings.activation_memory, parameters);
   const fitting = tiny ? Math.min(SIDE_BY_SIDE.most, Math.floor(SIDE_BY_SIDE.tokens / stepTokens)) : 1;
   return {
     device,
@@ -41,6 +53,7 @@ export function resolveRuntime(settings: RuntimeSettings, { hiddenSize, clients,
     threads: threads === "auto" ? availableParallelism() : threads,
     clientsSideBySide: Math.max(1, Math.min(clients, sideBySide === "auto" ? fitting : sideBySide)),
     tokensPerMicroBatch: tokens === "auto" ? (tiny ? TOKENS.tiny : TOKENS.other) : tokens,
+    ...(bytes === undefined ? {} : { activationBytes: bytes }),
   };
 }
 

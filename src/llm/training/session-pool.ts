@@ -8,7 +8,7 @@ import { openSession } from "../../engine/runtime/onnx-session.ts";
 import type { Session } from "../../engine/runtime/onnx-session.ts";
 import type { DeviceMemory } from "../../engine/runtime/resident.ts";
 import { decodeGraph, encoderGraph, generateGraph, lossGraph, prefixGraph, trainGraph } from "./graphs.ts";
-import type { AdaptedModel, MaskInput } from "./graphs.ts";
+import type { ActivationBudget, AdaptedModel, MaskInput } from "./graphs.ts";
 import type { ResolvedRuntime } from "./setup.ts";
 import type { TrainingSettings } from "./settings.ts";
 
@@ -52,12 +52,21 @@ export class SessionPool implements Disposable, AsyncDisposable {
     return { clients: clients === 1 ? 1 : "C", maxLabelledRows: perClient * clients } as const;
   }
 
+  /** The budget of a pass of `clients` clients at its largest: as many full rows as a micro-batch takes, every token labelled. */
+  #budget(clients: number): ActivationBudget | undefined {
+    const { runtime: { activationBytes, tokensPerMicroBatch }, packTokens, adapter } = this.#options;
+    if (activationBytes === undefined) return undefined;
+    const width = packTokens + (adapter?.virtualTokens ?? 0);
+    const rows = Math.max(1, Math.floor(tokensPerMicroBatch / width));
+    return { bytes: activationBytes, sizes: new Map([["C", clients], ["B", rows], ["T", width], ["L", rows * width], ["S", width + (adapter?.prefixTokens ?? 0)]]) };
+  }
+
   /** The training session for a group of clients, and the masks that it is fed. */
   async train(clients: number): Promise<{ readonly session: Session; readonly masks: readonly MaskInput[] }> {
     const several = clients > 1;
     const options = this.#lossOptions(several ? this.#options.runtime.clientsSideBySide : 1);
     const session = await this.#session(`train ${several}`, () => {
-      const { graph, masks } = trainGraph(this.#options, options);
+      const { graph, masks } = trainGraph(this.#options, { ...options, budget: this.#budget(several ? this.#options.runtime.clientsSideBySide : 1) });
       this.#masks.set(several, masks);
       return graph;
     }, ["accumulated_out"]);

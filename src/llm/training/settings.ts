@@ -39,6 +39,14 @@ export const trainingSchema = z.strictObject({
 });
 export type TrainingSettings = z.infer<typeof trainingSchema>;
 
+/** A number of bytes as people write it. */
+const sizeSchema = z.string().regex(/^\d+(\.\d+)? ?[KMGT]?B$/i, "expected a size such as 512MB or 1.5GB");
+/** Bytes of a size such as 512MB; units are powers of 1,000. */
+export function parseSize(text: string): number {
+  const [, number = "0", unit = ""] = /^([\d.]+) ?([KMGT]?)B$/i.exec(text) ?? [];
+  return Math.round(Number(number) * 1000 ** " KMGT".indexOf(unit === "" ? " " : unit.toUpperCase()));
+}
+
 export const runtimeSchema = z.strictObject({
   device: z.enum([...DEVICES, "auto"]).default("auto").describe("where the graphs run; auto: cuda where its files and a GPU are, else webgpu where a real adapter is measured to be faster, else cpu"),
   base_precision: z.enum(BASE_PRECISIONS).default("float32").describe("how the frozen base is held: float32; int8: linear modules rounded to 8 bits by output, and rows of activations and gradients in each product (fast); int4: linear modules in blocks of 32 (small)"),
@@ -46,5 +54,6 @@ export const runtimeSchema = z.strictObject({
   workers: z.int().positive().default(1).describe("worker threads that simulate clients at the same time; the result does not depend on it"),
   clients_side_by_side: z.union([z.literal("auto"), z.int().positive()]).default("auto").describe("clients that train in one pass over the base"),
   tokens_per_micro_batch: z.union([z.literal("auto"), z.int().positive()]).default("auto").describe("tokens of one forward and backward pass; a step is cut into as many passes as it needs"),
+  activation_memory: z.union([z.enum(["auto", "none"]), sizeSchema]).default("auto").describe("most memory for what the forward pass leaves to the backward pass, such as 512MB: what does not fit is recomputed, cheapest first, to the same result; auto: as much as the base in float32, at least 256MB, at most a quarter of the machine's; none: no limit"),
 });
 export type RuntimeSettings = z.infer<typeof runtimeSchema>;

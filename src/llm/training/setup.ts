@@ -13,6 +13,8 @@ export interface ResolvedRuntime {
   readonly basePrecision: BasePrecision;
   readonly clientsSideBySide: number;
   readonly tokensPerMicroBatch: number;
+  /** Most memory for the values of a training pass: what does not fit is recomputed. Absent: all is kept. */
+  readonly activationBytes?: number;
 }
 
 export interface TrainerSetup {
