@@ -139,6 +139,18 @@ describe("micro-batches", () => {
     expect(microBatches(dataset([[1, -2], [3, -4]]), [0, 1], { width: 2, tokensPerMicroBatch: 4 })).toHaveLength(1);
     expect(microBatches(dataset([[1, -2], [3, -4]]), [0, 1], { width: 2, tokensPerMicroBatch: 3 })).toHaveLength(2);
   });
+
+  const ofLengths = (...lengths: readonly number[]): readonly (readonly [rows: number, width: number])[] =>
+    microBatches(dataset(lengths.map((n) => Array.from({ length: n }, (_, i) => i + 1))), lengths.map((_, i) => i), { width: 512, tokensPerMicroBatch: 1024 }).map(({ rows, width }) => [rows, width]);
+
+  it("have narrower rows than they may where attention over wide ones costs more than padding", () => {
+    expect(ofLengths(200, 200, 200, 200)).toEqual([[4, 200]]);
+    expect(ofLengths(250, 125, 125)).toEqual([[2, 250]]);
+  });
+
+  it("keep wide rows where narrow ones would be padded", () => {
+    expect(ofLengths(300, 200)).toEqual([[1, 500]]);
+  });
 });
 
 describe("clients side by side", () => {

@@ -87,22 +87,55 @@ export function packExamples(dataset: EncodedDataset, indices: ArrayLike<number>
   return layOut(dataset, fillBins(dataset, indices, options.width, virtual), virtual);
 }
 
+/** A pass costs its tokens, and of its attention as much again at this many tokens a row (measured, LOG.md). */
+const ATTENTION_TOKENS = 2000;
+/** What a pass costs by itself, in tokens. */
+const PASS_TOKENS = 25;
+
+/** Each width that is tried is this much of the one before. */
+const NARROWER = 0.85;
+
+interface BatchLimits {
+  readonly width: number;
+  readonly tokensPerMicroBatch: number;
+}
+
+/** Rows spread evenly over as few passes as the limits allow, widest first. */
+function spread(bins: readonly Bin[], tokensPerMicroBatch: number): readonly (readonly Bin[])[] {
+  const sorted = [...bins].sort((a, b) => b.used - a.used);
+  const rowsEach = Math.max(1, Math.floor(tokensPerMicroBatch / Math.max(1, sorted[0]?.used ?? 1)));
+  const batches = Math.ceil(sorted.length / rowsEach);
+  return Array.from({ length: batches }, (_, i) => sorted.slice(Math.floor((i * sorted.length) / batches), Math.floor(((i + 1) * sorted.length) / batches)));
+}
+
+/** Estimated cost of passes, in tokens of a very narrow row. */
+function costOf(batches: readonly (readonly Bin[])[]): number {
+  return batches.reduce((sum, bins) => {
+    const width = bins[0]?.used ?? 0;
+    return sum + PASS_TOKENS + bins.length * width * (1 + width / ATTENTION_TOKENS);
+  }, 0);
+}
+
+/** Bins of the width, from the widest allowed down to the longest example, whose passes cost least: wide rows waste attention, narrow ones padding. */
+function cheapest(dataset: EncodedDataset, indices: ArrayLike<number>, { width, tokensPerMicroBatch }: BatchLimits, virtual: VirtualTokens): readonly (readonly Bin[])[] {
+  const longest = Array.from(indices).reduce((most, index) => Math.max(most, virtual.count + lengthOf(dataset, index)), 1);
+  const passes = (w: number): readonly (readonly Bin[])[] => spread(fillBins(dataset, indices, w, virtual), tokensPerMicroBatch);
+  let best = passes(width);
+  let least = costOf(best);
+  for (let w = width * NARROWER; w > longest * NARROWER; w *= NARROWER) {
+    const other = passes(Math.max(longest, Math.floor(w)));
+    const cost = costOf(other);
+    if (cost < least) [best, least] = [other, cost];
+  }
+  return best;
+}
+
 /**
  * The examples of a step packed and cut into micro-batches of at most `tokensPerMicroBatch` tokens, padding included (one
- * row where even that is longer). Rows are spread evenly: batches differ by at most one row, and rows of like length meet.
- * Errors as `packExamples`.
+ * row where even that is longer). Rows are at most `width` tokens, narrower where that costs less. They are spread evenly:
+ * batches differ by at most one row, and rows of like length meet. Errors as `packExamples`.
  */
-export function microBatches(
-  dataset: EncodedDataset,
-  indices: ArrayLike<number>,
-  options: { readonly width: number; readonly tokensPerMicroBatch: number; readonly virtual?: VirtualTokens },
-): readonly PackedRows[] {
+export function microBatches(dataset: EncodedDataset, indices: ArrayLike<number>, options: BatchLimits & { readonly virtual?: VirtualTokens }): readonly PackedRows[] {
   const virtual = options.virtual ?? NONE;
-  const bins = fillBins(dataset, indices, options.width, virtual).sort((a, b) => b.used - a.used);
-  const widest = bins[0]?.used ?? 1;
-  const rowsEach = Math.max(1, Math.floor(options.tokensPerMicroBatch / Math.max(1, widest)));
-  const batches = Math.ceil(bins.length / rowsEach);
-  return Array.from({ length: batches }, (_, i) =>
-    layOut(dataset, bins.slice(Math.floor((i * bins.length) / batches), Math.floor(((i + 1) * bins.length) / batches)), virtual),
-  );
+  return cheapest(dataset, indices, options, virtual).map((bins) => layOut(dataset, bins, virtual));
 }
