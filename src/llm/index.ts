@@ -15,6 +15,8 @@ export type { EncodedDataset } from "./data/types.ts";
 export type { TextPiece } from "./text/conversation.ts";
 export { loadTokenizer } from "./text/tokenizer.ts";
 export { resolveRuntime } from "./training/resolve-runtime.ts";
+export { openModel } from "./training/local-trainer.ts";
 export { runtimeSchema, trainingSchema } from "./training/settings.ts";
+export { NO_EXAMPLES } from "./training/setup.ts";
 export { createTrainer } from "./training/trainer.ts";
 export type { StepReport, Trainer } from "./training/types.ts";
