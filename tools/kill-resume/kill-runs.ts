@@ -71,9 +71,9 @@ function outputFolder(setup: KillSetup, name: string): string {
   return folder;
 }
 
-/** The only run folder below an output folder, or undefined. */
+/** The only run folder below an output folder, or undefined; one that was killed while it was made has another name. */
 function findRun(output: string): string | undefined {
-  const runs = readdirSync(output, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  const runs = readdirSync(output, { withFileTypes: true }).filter((entry) => entry.isDirectory() && !entry.name.startsWith("."));
   if (runs.length > 1) throw new Error(`${output}: expected one run, got ${runs.map((run) => run.name).join(", ")}`);
   return runs[0] === undefined ? undefined : join(output, runs[0].name);
 }

@@ -18,7 +18,7 @@ export function bytesOfValue({ dtype, shape }: TensorType, sizes: Sizes): number
 }
 
 /** Whether a node's output is its input's memory. */
-export function isView({ op }: Node): boolean {
+function isView({ op }: Node): boolean {
   return OPS[op].view === true;
 }
 

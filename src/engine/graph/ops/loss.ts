@@ -127,7 +127,7 @@ export const LinearCrossEntropy: OpRecord<OpAttributes["LinearCrossEntropy"]> = 
 };
 
 /** Losses and slopes of hidden rows in float64, for an output embedding whose elements may differ between the two directions. */
-function linearLoss(hidden: Float64Array, targets: Float64Array, { v, d, softCap, forward, back }: { readonly v: number; readonly d: number; readonly softCap: number; forward(k: number, j: number): number; back(k: number, j: number): number }): Float64Array[] {
+function linearLoss(hidden: Float64Array, targets: Float64Array, { v, d, softCap, forward, back }: { readonly v: number; readonly d: number; readonly softCap: number; readonly forward: (k: number, j: number) => number; readonly back: (k: number, j: number) => number }): Float64Array[] {
   const slope = new Float64Array(hidden.length);
   const nll = Float64Array.from(targets, (target, i) => {
     const row = Float64Array.from({ length: v }, (_, k) => {
