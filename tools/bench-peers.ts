@@ -1,80 +1,154 @@
 /**
- * `npm run bench:peers [-- --runs 5 --models smollm2-135m,minimind2-small --batch 4 --tokens 256 --steps 8]`: the LoRA step of
- * fedtune and of PyTorch, and with `--round` an empty federated round of fedtune and of Flower, one after the other in turns,
- * so that both see the same machine. Prints every run as a JSON line, then one line per pair with medians and ratios.
- * The peers are those of ../shared/bench; FEDTUNE_PYTHON names an interpreter that has their packages.
+ * `npm run bench:peers [-- --runs 5 --only step,rows,round,generate,load,sweep --out docs/benchmarks.md]`: fedtune and its peers
+ * (PyTorch with PEFT, Flower, transformers) on the same work, one after the other in turns so that both see the same machine.
+ * Prints every run as a JSON line and writes the tables between markers into `--out`. Modes of PyTorch are tried once each;
+ * float32 and the best go on. The peers are those of ../shared/bench and tools/bench; FEDTUNE_PYTHON names an interpreter that
+ * has their packages, else a throw-away virtual environment is made. Wants a machine that does nothing else.
  */
-import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
-import { cpus } from "node:os";
-import { join } from "node:path";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { z } from "zod";
-import { findPython } from "./peft/python.ts";
+import { machine, versions } from "../src/index.ts";
+import { compete, execute, scout } from "./bench/contest.ts";
+import type { Contestant } from "./bench/contest.ts";
+import { contestTable, formatNumber, markdownTable, replaceSection } from "./bench/tables.ts";
+import type { Column } from "./bench/tables.ts";
+import { findPython, PACKAGES } from "./peft/python.ts";
 
+const TABLES = ["step", "rows", "round", "generate", "load", "sweep"] as const;
 const root = fileURLToPath(new URL("..", import.meta.url));
-const bench = join(root, "..", "shared", "bench");
+const shared = join(root, "..", "shared");
+const folder = join(shared, "bench");
 const { values } = parseArgs({
   options: {
     runs: { type: "string", default: "5" },
+    only: { type: "string", default: TABLES.join(",") },
+    out: { type: "string", default: join(root, "docs", "benchmarks.md") },
     models: { type: "string", default: "smollm2-135m,minimind2-small" },
-    batch: { type: "string", default: "4" },
-    tokens: { type: "string", default: "256" },
     steps: { type: "string", default: "8" },
-    round: { type: "boolean", default: false },
+    examples: { type: "string", default: "512" },
+    rounds: { type: "string", default: "3" },
+    "new-tokens": { type: "string", default: "128" },
+    precisions: { type: "string", default: "float32,int8" },
+    modes: { type: "string", default: "fp32,fp32 compiled,amp,amp compiled,bf16,bf16 compiled" },
   },
 });
+const list = (text: string): readonly string[] => text.split(",").filter((part) => part !== "");
+const wanted = z.array(z.enum(TABLES)).parse(list(values.only));
+const runs = z.coerce.number().int().min(1).parse(values.runs);
+const out = resolve(values.out);
 
-/** A command that ends with one JSON line, and the fields of it that are compared. */
-interface Contestant {
-  readonly name: string;
-  readonly command: readonly string[];
-}
-
-if (!existsSync(bench)) {
-  console.error(`bench-peers: expected the peers in ../shared/bench, got no such folder. Put it beside the project.`);
+if (!existsSync(folder)) {
+  console.error("bench-peers: expected the peers in ../shared/bench, got no such folder. Put it beside the project.");
   process.exit(2);
 }
-const python = findPython();
+const python = findPython({ name: "bench-peers", packages: [...PACKAGES, "flwr[simulation]==1.41.0"] });
 const fedtune = [process.execPath, join(root, "bin", "fedtune.mjs"), "bench"];
-const size = ["--batch", values.batch, "--tokens", values.tokens, "--steps", values.steps];
-for (const model of values.models.split(",").filter((name) => name !== "")) {
-  compare(`step ${model}`, { fields: ["median_step_ms", "tokens_per_s", "peak_rss_mb"] }, [
-    { name: "pytorch", command: [python, join(bench, "peer_torch.py"), "--model", model, ...size] },
-    { name: "fedtune", command: [...fedtune, "step", "--model", model, "--precision", "float32", ...size, "--json"] },
-  ]);
-}
-if (values.round) {
-  compare("round of 32 clients that train nothing", { fields: ["median_round_s"] }, [
-    { name: "flower", command: [python, join(bench, "peer_flower.py"), "--clients", "32", "--steps", "0"] },
-    { name: "fedtune", command: [...fedtune, "round", "--clients", "32", "--json"] },
-  ]);
+const data = join(shared, "data", "dolly15k", "dolly15k-fedit10.jsonl");
+const modelFolder = (name: string): string => join(shared, "models", name);
+const isPeer = (name: string): boolean => !name.startsWith("fedtune");
+
+/** fedtune in each precision. */
+const ours = (args: readonly string[]): readonly Contestant[] => list(values.precisions).map((precision) => ({ name: `fedtune ${precision}`, command: [...fedtune, ...args, "--precision", precision, "--json"] }));
+
+/** A peer in each of PyTorch's modes, by the mode's name. */
+const inModes = (peer: string, modes: readonly string[], command: readonly string[]): readonly Contestant[] =>
+  modes.map((mode) => ({ name: `${peer} ${mode}`, command: [...command, "--mode", mode.split(" ")[0] ?? "fp32", ...(mode.includes("compiled") ? ["--compile"] : [])] }));
+
+/** float32 and the best of the other modes, by one short run of each. */
+function worthwhileOf(candidates: readonly Contestant[], short: readonly string[], field: string): readonly Contestant[] {
+  const names = scout(candidates.map((c) => ({ ...c, command: [...c.command, ...short] })), { field, folder });
+  return candidates.filter(({ name }) => names.includes(name));
 }
 
-/** Runs the contestants in turns and prints each one's medians, and the ratio of the last to the first. */
-function compare(what: string, { fields }: { readonly fields: readonly string[] }, contestants: readonly Contestant[]): void {
-  const results = new Map(contestants.map(({ name }) => [name, new Map(fields.map((field) => [field, [] as number[]]))]));
-  for (let run = 0; run < Number(values.runs); run++) {
-    for (const { name, command } of contestants) {
-      const result = execute(command);
-      console.log(JSON.stringify({ what, contestant: name, ...result }));
-      for (const field of fields) results.get(name)?.get(field)?.push(z.number({ error: `${name}: expected a number in ${field}` }).parse(result[field]));
-    }
-  }
-  const medians = contestants.map(({ name }) => fields.map((field) => median(results.get(name)?.get(field) ?? [])));
-  const table = Object.fromEntries(contestants.map(({ name }, i) => [name, Object.fromEntries(fields.map((field, j) => [field, medians[i]?.[j]]))]));
-  const ratios = Object.fromEntries(fields.map((field, j) => [field, Number(((medians.at(-1)?.[j] ?? NaN) / (medians[0]?.[j] ?? NaN)).toFixed(3))]));
-  console.log(JSON.stringify({ what, runs: Number(values.runs), medians: table, ratios, cpu: cpus()[0]?.model, cores: cpus().length, node: process.version }));
+function contest(what: string, contestants: readonly Contestant[], columns: readonly Column[], { field, moreIsBetter }: { readonly field: string; readonly moreIsBetter: boolean }): string {
+  const standings = compete({ what, runs, folder }, contestants);
+  return `**${what}**\n\n${contestTable(standings, columns, { field, moreIsBetter, isPeer })}`;
 }
 
-function execute([command = "", ...args]: readonly string[]): Record<string, unknown> {
-  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: bench, encoding: "utf8", maxBuffer: 1 << 28 });
-  if (status !== 0) throw new Error(`${command} ${args.join(" ")}: expected exit code 0, got ${error?.message ?? status}.\n${stderr}${stdout}`);
-  return z.record(z.string(), z.unknown()).parse(JSON.parse(stdout.trimEnd().split("\n").at(-1) ?? ""));
+const MEMORY: Column = { title: "peak memory (MB)", field: "peak_rss_mb", digits: 0 };
+const SHARE: Column = { title: "share of bare products", field: "product_share", digits: 2 };
+const byRate = (field: string) => ({ field, moreIsBetter: true });
+
+function stepTables(): string {
+  return list(values.models).map((model) => {
+    const size = ["--model", model, "--batch", "4", "--tokens", "256"];
+    const peers = worthwhileOf(inModes("PyTorch", list(values.modes), [python, "peer_torch.py", ...size]), ["--steps", "3", "--warmup", "1"], "tokens_per_s");
+    const steps = ["--steps", values.steps];
+    return contest(`${model}: B 4 × T 256 random tokens, LoRA r 8 on q,v`, [...peers.map((p) => ({ ...p, command: [...p.command, ...steps] })), ...ours(["step", ...size, ...steps])],
+      [{ title: "median step (ms)", field: "median_step_ms", digits: 0 }, { title: "tokens/s", field: "tokens_per_s", digits: 0 }, MEMORY, SHARE], byRate("tokens_per_s"));
+  }).join("\n\n");
 }
 
-function median(numbers: readonly number[]): number {
-  const sorted = numbers.toSorted((a, b) => a - b);
-  return ((sorted[Math.floor((sorted.length - 1) / 2)] ?? NaN) + (sorted[Math.ceil((sorted.length - 1) / 2)] ?? NaN)) / 2;
+function rowsTables(): string {
+  const size = ["--model", modelFolder("minimind2-small"), "--data", data, "--batch", "4", "--tokens", "512"];
+  const columns = [{ title: "examples/s", field: "examples_per_s", digits: 2 }, { title: "tokens/s", field: "tokens_per_s", digits: 0 }, { title: "padding", field: "padding", digits: 2 }, MEMORY];
+  const examples = ["--examples", values.examples];
+  return [{ order: "in file order", extra: [] }, { order: "sorted by length", extra: ["--group-by-length"] }].map(({ order, extra }) => {
+    const peers = worthwhileOf(inModes("PyTorch", list(values.modes), [python, "peer_torch.py", ...size, ...extra]), ["--examples", "32", "--warmup", "1"], "examples_per_s");
+    return contest(`minimind2-small, ${values.examples} Dolly rows cut at 512 tokens, B 4; PyTorch ${order}`, [...peers.map((p) => ({ ...p, command: [...p.command, ...examples] })), ...ours(["step", ...size, ...examples])], columns, byRate("examples_per_s"));
+  }).join("\n\n");
+}
+
+function roundTables(): string {
+  const columns = [{ title: "median round (s)", field: "median_round_s", digits: 3 }, { title: "whole run (s)", field: "total_s", digits: 1 }];
+  return [["minimind2-small", "4"], ["stories260k", "4"], ["stories260k", "0"]].map(([model = "", steps = ""]) => {
+    const size = ["--model", modelFolder(model), "--clients", "32", "--steps", steps, "--rounds", values.rounds];
+    const peers = ["1", "2"].map((workers): Contestant => ({ name: `Flower, ${workers} ${workers === "1" ? "worker" : "workers"}`, command: [python, "peer_flower.py", "--data", data, ...size, "--workers", workers] }));
+    const trained = steps !== "0";
+    const contestants = trained ? ours(["round", "--data", data, ...size]) : [{ name: "fedtune", command: [...fedtune, "round", "--clients", "32", "--rounds", values.rounds, "--json"] }];
+    const what = trained ? `${model}, 32 clients × 4 steps of one Dolly row` : "32 clients that train nothing, 1.8 MB of adapter";
+    return contest(what, [...peers, ...contestants], trained ? columns : columns.slice(0, 1), { field: "median_round_s", moreIsBetter: false });
+  }).join("\n\n");
+}
+
+function generateTables(): string {
+  const columns = [{ title: "prefill tokens/s", field: "prefill_tokens_per_s", digits: 0 }, { title: "decode tokens/s", field: "decode_tokens_per_s", digits: 0 }, SHARE];
+  return ["1", "16"].map((batch) => {
+    const size = ["--model", modelFolder("minimind2-small"), "--batch", batch, "--tokens", "128"];
+    const modes = list(values.modes).filter((mode) => !mode.startsWith("amp"));
+    const peers = worthwhileOf(inModes("transformers", modes, [python, join(root, "tools", "bench", "peer_generate.py"), ...size]), ["--repeats", "1", "--new-tokens", "16"], "decode_tokens_per_s");
+    const length = ["--new-tokens", values["new-tokens"]];
+    return contest(`minimind2-small, batch ${batch}, 128 + ${values["new-tokens"]} tokens, greedy`, [...peers.map((p) => ({ ...p, command: [...p.command, ...length] })), ...ours(["generate", ...size, ...length])], columns, byRate("decode_tokens_per_s"));
+  }).join("\n\n");
+}
+
+function loadTables(): string {
+  const columns = [
+    { title: "ready (ms)", field: "median_ready_ms", digits: 0 }, { title: "second session (ms)", field: "second_session_ms", digits: 0 }, { title: "base (MB)", field: "base_mb", digits: 0 },
+    { title: "first session, private (MB)", field: "first_session_private_mb", digits: 1 }, { title: "second session, private (MB)", field: "second_session_private_mb", digits: 1 }, { title: "share of the base", field: "second_session_share_of_base", digits: 4 },
+  ];
+  return list(values.models).map((model) => contest(`${model}: a training session, before its first run`, ours(["load", "--model", model]), columns, byRate("base_mb"))).join("\n\n");
+}
+
+const sweepSchema = z.looseObject({ letter: z.string(), exponent: z.number(), table: z.array(z.object({ size: z.number(), us_per_token: z.number(), tokens_per_s: z.number(), peak_rss_mb: z.number() })) });
+
+/** One run each: the points of a curve are taken in turns already. */
+function sweepTables(): string {
+  return [["tokens", "1"], ["clients", "1"], ["rank", "4"]].map(([sweep = "", batch = ""]) => {
+    const tokens = sweep === "clients" ? "64" : "256";
+    const result = execute({ command: [...fedtune, "step", "--model", "minimind2-small", "--batch", batch, "--tokens", tokens, "--steps", "3", "--warmup", "1", "--sweep", sweep, "--json"] }, { folder });
+    console.log(JSON.stringify(result));
+    const { letter, exponent, table } = sweepSchema.parse(result);
+    const rows = table.map((row) => [String(row.size), formatNumber(row.us_per_token, 1), formatNumber(row.tokens_per_s, 0), formatNumber(row.peak_rss_mb, 0)]);
+    return `**minimind2-small, B ${batch}${sweep === "tokens" ? "" : ` × T ${tokens}`}: the time of a token goes as ${letter}^${formatNumber(exponent, 2)}** (one run; memory is the process's peak so far)\n\n${markdownTable([letter, "µs/token", "tokens/s", "peak memory (MB)"], rows)}`;
+  }).join("\n\n");
+}
+
+const MAKERS: Readonly<Record<(typeof TABLES)[number], () => string>> = { step: stepTables, rows: rowsTables, round: roundTables, generate: generateTables, load: loadTables, sweep: sweepTables };
+
+function origin(): string {
+  const { node, "onnxruntime-node": onnxruntime } = versions();
+  const peers = execute({ command: [python, "-c", "import json, torch, transformers, peft, flwr; print(json.dumps(dict(PyTorch=torch.__version__, transformers=transformers.__version__, PEFT=peft.__version__, Flower=flwr.__version__)))"] }, { folder }) ?? {};
+  const names = Object.entries({ Node: node, "onnxruntime-node": onnxruntime, ...peers }).map(([name, version]) => `${name} ${String(version)}`);
+  return `${new Date().toISOString().slice(0, 10)}, ${machine()}; ${names.join(", ")}; medians of ${runs} ${runs === 1 ? "run" : "runs"} in turns.`;
+}
+
+const madeAt = origin();
+for (const name of wanted) {
+  const section = `${MAKERS[name]()}\n\n*${madeAt}*`;
+  console.log(section);
+  writeFileSync(out, replaceSection(existsSync(out) ? readFileSync(out, "utf8") : "# Benchmarks\n", name, section));
 }

@@ -5,22 +5,22 @@ import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 
 /** The versions that the recorded results of PyTorch were made with. */
-const PACKAGES = ["torch==2.15.0", "transformers==5.23.0", "peft==0.21.2"];
+export const PACKAGES: readonly string[] = ["torch==2.15.0", "transformers==5.23.0", "peft==0.21.2"];
 
-/** Path of an interpreter that can import all of them; makes the environment (some gigabytes) where there is none yet. */
-export function findPython(): string {
+/** Path of an interpreter that can import these packages; makes the environment of that name (some gigabytes) where there is none yet. */
+export function findPython({ name, packages }: { readonly name: string; readonly packages: readonly string[] } = { name: "check-peft", packages: PACKAGES }): string {
   const given = process.env["FEDTUNE_PYTHON"];
   if (given) return given;
-  const folder = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "fedtune", "check-peft");
+  const folder = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "fedtune", name);
   const python = join(folder, process.platform === "win32" ? "Scripts/python.exe" : "bin/python");
   const stamp = join(folder, "installed.txt");
-  const wanted = PACKAGES.join("\n");
+  const wanted = packages.join("\n");
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return python;
-  console.error(`Making a Python environment in ${folder} (once; some gigabytes). FEDTUNE_PYTHON names another interpreter.`);
+  console.error(`Making a Python environment in ${folder} (once; some gigabytes; the folder may be removed afterwards). FEDTUNE_PYTHON names another interpreter.`);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(dirname(folder), { recursive: true });
   execute(process.platform === "win32" ? "python" : "python3", ["-m", "venv", folder]);
-  execute(python, ["-m", "pip", "install", "--quiet", ...PACKAGES]);
+  execute(python, ["-m", "pip", "install", "--quiet", ...packages]);
   writeFileSync(stamp, wanted);
   return python;
 }
