@@ -27,7 +27,7 @@ export interface RatioOptions {
 }
 
 /** The peer with the best figure. */
-export function bestPeer(standings: readonly Standing[], { field, moreIsBetter, isPeer }: RatioOptions): Standing | undefined {
+function bestPeer(standings: readonly Standing[], { field, moreIsBetter, isPeer }: RatioOptions): Standing | undefined {
   const sign = moreIsBetter ? 1 : -1;
   return standings.filter(({ name }) => isPeer(name)).toSorted((a, b) => sign * (medianOf(b, field) - medianOf(a, field)))[0];
 }
