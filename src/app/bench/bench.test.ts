@@ -40,9 +40,9 @@ test("a sweep has a row for each size and the exponent of the cost", async () =>
 });
 
 test("a round with a file trains every client on rows of its own", async () => {
-  const result = await benchRound({ clients: 3, rounds: 1, training: { ...common, data: file(7), steps: 2, tokens: 256, rank: 2 } });
+  const result = await benchRound({ clients: 3, rounds: 1, training: { ...common, data: file(7), steps: 2, tokens: 256, rank: 2, workers: 2 } });
   expect(result).toMatchObject({ clients: 3, steps: 2, rounds: 1, data: "rows.jsonl" });
-  await expect(benchRound({ clients: 4, rounds: 1, training: { ...common, data: file(7), steps: 2, tokens: 256, rank: 2 } })).rejects.toThrow("expected 8 training rows");
+  await expect(benchRound({ clients: 4, rounds: 1, training: { ...common, data: file(7), steps: 2, tokens: 256, rank: 2, workers: 2 } })).rejects.toThrow("expected 8 training rows");
 });
 
 test("generation is timed apart for prompts and for what is written", async () => {

@@ -38,6 +38,8 @@ export interface RoundTraining {
   readonly tokens: number;
   readonly rank: number;
   readonly threads?: number;
+  /** Workers that simulate clients at the same time, each with its own threads. */
+  readonly workers: number;
 }
 
 /** The first rounds compile the loops and are not counted. */
@@ -67,7 +69,7 @@ const idle: Pick<Trainer, "train"> = {
 };
 
 interface Federates {
-  readonly worker: GroupWorker;
+  readonly workers: readonly GroupWorker[];
   readonly initial: NamedTensors<"float32">;
   readonly pairs: readonly { readonly a: string; readonly b: string; readonly scaling: number }[];
   readonly strategy: Strategy;
@@ -78,7 +80,7 @@ interface Federates {
 }
 
 /** Seconds of each counted round. */
-async function timeRounds({ clients, rounds }: RoundBenchOptions, { worker, initial, pairs, strategy, groupSize, steps, warmUp }: Federates): Promise<readonly number[]> {
+async function timeRounds({ clients, rounds }: RoundBenchOptions, { workers, initial, pairs, strategy, groupSize, steps, warmUp }: Federates): Promise<readonly number[]> {
   const everyone = Array.from({ length: clients }, (_, k) => k);
   const folder = mkdtempSync(join(tmpdir(), "fedtune-bench-"));
   try {
@@ -88,7 +90,7 @@ async function timeRounds({ clients, rounds }: RoundBenchOptions, { worker, init
       if (event.type === "round-started") begun = performance.now();
       if (event.type === "round-committed") seconds.push((performance.now() - begun) / 1000);
     });
-    await using transport = createInProcessTransport([worker], groupSize);
+    await using transport = createInProcessTransport(workers, groupSize);
     await runFederations([{ scenario: "federated", clients: everyone, fraction: 1, minClients: clients }], replay([]), {
       plan: { seed: 1, rounds: rounds + warmUp, localSteps: steps, weighting: "examples" },
       strategy, pairs, store, transport, initial,
@@ -111,7 +113,7 @@ export async function benchRound(options: RoundBenchOptions): Promise<Readonly<R
   const rows = new Map(Array.from({ length: clients }, (_, k) => [k, { examples: new Int32Array(10 + k), tokens: 1000 }] as const));
   const initial = adapterOfSize();
   const seconds = await timeRounds(options, {
-    worker: createGroupWorker(idle, { rows, strategy }), initial, strategy, groupSize: 1, steps: 0, warmUp: WARM_UP,
+    workers: [createGroupWorker(idle, { rows, strategy })], initial, strategy, groupSize: 1, steps: 0, warmUp: WARM_UP,
     pairs: Array.from({ length: MODULES }, (_, m) => ({ a: `layer${m}.lora_A.weight`, b: `layer${m}.lora_B.weight`, scaling: 2 })),
   });
   return { peer: "fedtune", ...versions(), machine: machine(), clients, steps: 0, adapter_bytes: tensorBytes(initial), ...recordOf(seconds) };
@@ -127,11 +129,15 @@ async function benchTrainedRound(options: RoundBenchOptions, training: RoundTrai
   const runtime = resolveRuntime(runtimeSchema.parse({ threads: training.threads ?? "auto", base_precision: precision }), {
     hiddenSize: readModelFacts(modelFolder).hiddenSize, clients, stepTokens: dataset.ids.length / (clients * steps), parameters: tensors.reduce((sum, { shape }) => sum + shape.reduce((n, d) => n * d, 1), 0),
   });
-  await using trainer = await createTrainer({
+  const setup = {
     modelFolder, runtime, data: dataset, packTokens: tokens, seed: 0,
     adapter: adapterSchema.parse({ r: rank, lora_alpha: 2 * rank, target_modules: ["q_proj", "v_proj"] }),
     training: trainingSchema.parse({ learning_rate: 1e-4, batch_size: 1, max_grad_norm: 0, local_steps: steps, optimizer: { name: "adamw", weight_decay: 0.01 } }),
-  });
+  };
+  await using made = new AsyncDisposableStack();
+  const trainer = made.use(await createTrainer(setup));
+  const trainers = [trainer];
+  while (trainers.length < training.workers) trainers.push(made.use(await createTrainer(setup)));
   const rows = new Map(Array.from({ length: clients }, (_, k) => {
     const examples = Int32Array.from({ length: steps }, (__, i) => k * steps + i);
     return [k, { examples, tokens: (dataset.offsets[(k + 1) * steps] ?? 0) - (dataset.offsets[k * steps] ?? 0) }] as const;
@@ -139,10 +145,10 @@ async function benchTrainedRound(options: RoundBenchOptions, training: RoundTrai
   const initial = await trainer.initialAdapter();
   const pairs = [...initial.keys()].filter((name) => name.includes("lora_A")).map((a) => ({ a, b: a.replace("lora_A", "lora_B"), scaling: 2 }));
   const ready = (performance.now() - begun) / 1000;
-  const seconds = await timeRounds(options, { worker: createGroupWorker(trainer, { rows, strategy }), initial, pairs, strategy, groupSize: runtime.clientsSideBySide, steps, warmUp: 1 });
+  const seconds = await timeRounds(options, { workers: trainers.map((t) => createGroupWorker(t, { rows, strategy })), initial, pairs, strategy, groupSize: runtime.clientsSideBySide, steps, warmUp: 1 });
   return {
     peer: "fedtune", ...versions(), machine: machine(), model: basename(modelFolder), mode: precision === "float32" ? "fp32" : precision, data: basename(data),
-    clients, steps, tokens, threads: runtime.threads, clients_side_by_side: runtime.clientsSideBySide, adapter_bytes: tensorBytes(initial), ...recordOf(seconds),
+    clients, steps, tokens, threads: runtime.threads, workers: training.workers, clients_side_by_side: runtime.clientsSideBySide, adapter_bytes: tensorBytes(initial), ...recordOf(seconds),
     tokens_per_s: round(dataset.ids.length / median(seconds), 1), ready_s: round(ready, 2), total_s: round((performance.now() - begun) / 1000, 2),
     peak_rss_mb: Math.round(process.resourceUsage().maxRSS / 1000),
   };

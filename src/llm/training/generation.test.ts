@@ -60,6 +60,18 @@ describe("generation with a cache", () => {
     expect(new Set(together.map(String)).size).toBeGreaterThan(2);
   });
 
+  test("goes on where the room of its cache ends, in rows of unequal length", async () => {
+    const prompts = [prompt("Once upon a time, there was a"), prompt("A")];
+    const texts = await generate(prompts, { ...GREEDY, maxNewTokens: 150 });
+    const full = { session: await opened.sessions.generate(false), model: opened.model, adapted: undefined };
+    for (const [row, text] of texts.entries()) {
+      const start = prompts[row] ?? [];
+      const logits = await fullLogits(full, [...start, ...text.slice(0, -1)]);
+      const likeliest = text.map((_, i) => sampleToken(logits.subarray((start.length - 1 + i) * opened.model.vocabSize, (start.length + i) * opened.model.vocabSize), GREEDY, row, i));
+      expect(text).toEqual(likeliest);
+    }
+  });
+
   test("draws by seed: equal seeds alike, others not", async () => {
     const start = [prompt("One day")];
     const first = await generate(start, DRAWN);

@@ -28,6 +28,7 @@ export const bench = defineCommand({
     rounds: { flags: "--rounds <n>", description: "timed rounds (default: 20; 3 with --data)", schema: optionalCount },
     repeats: { flags: "--repeats <n>", description: "times that generate and load are repeated (default: 3)", schema: count(3) },
     sweep: { flags: "--sweep <size>", description: "step at several sizes: tokens (128 to 2,048), clients (1 to 64) or rank (4 to 64)", schema: z.enum(["tokens", "clients", "rank"]).optional() },
+    workers: { flags: "--workers <n>", description: "workers that simulate the clients of a round with --data (default: 1)", schema: count(1) },
     threads: { flags: "--threads <n>", description: "threads (default: chosen for this machine)", schema: optionalCount },
   },
   examples: [
@@ -42,7 +43,7 @@ export const bench = defineCommand({
     const measurement = MEASUREMENTS.find((name) => name === what);
     if (measurement === undefined) throw new FedtuneError("config", { where: "fedtune bench", expected: `one of ${MEASUREMENTS.join(", ")}`, got: `\`${what}\``, remedy: didYouMean(what, MEASUREMENTS) });
     const { benchGenerate, benchLoad, benchRound, benchStep, benchSweep } = await import("../../bench/index.ts");
-    const { model, precision, batch, tokens, newTokens, data, examples, steps, warmup, rank, clients, rounds, repeats, sweep, threads } = options;
+    const { model, precision, batch, tokens, newTokens, data, examples, steps, warmup, rank, clients, rounds, repeats, sweep, workers, threads } = options;
     const common = { model, precision, ...(threads !== undefined && { threads }) };
     const measure = async (): Promise<Readonly<Record<string, unknown>>> => {
       switch (measurement) {
@@ -51,7 +52,7 @@ export const bench = defineCommand({
           return sweep === undefined ? await benchStep(size) : await benchSweep(sweep, size);
         }
         case "round": {
-          const training = data === undefined ? {} : { training: { ...common, data, steps: steps ?? 4, tokens: tokens ?? 256, rank } };
+          const training = data === undefined ? {} : { training: { ...common, data, steps: steps ?? 4, tokens: tokens ?? 256, rank, workers } };
           return await benchRound({ clients: clients ?? 32, rounds: rounds ?? (data === undefined ? 20 : 3), ...training });
         }
         case "generate":
