@@ -197,6 +197,11 @@ export const OP_CASES: { readonly [K in OpName]: readonly OpCase<OpAttributes[K]
     { shows: "concrete", inputs: [real(2, 3, 5)], attributes: {} },
     { shows: "over a symbolic axis", inputs: [real("B", 7, "T")], attributes: {}, symbols: BTD },
   ],
+  SoftmaxProduct: [
+    { shows: "concrete", inputs: [real(2, 3, 5), real(2, 5, 7)], attributes: {} },
+    { shows: "symbolic, values frozen", inputs: [real("B", 2, "D", "T"), frozen("B", 2, "T", 7)], attributes: {}, symbols: BTD },
+    { shows: "scores frozen", inputs: [frozen("B", "D", "T"), real("B", "T", 2)], attributes: {}, symbols: BTD },
+  ],
   RmsNorm: [
     { shows: "a large epsilon", inputs: [real(2, 3, 5), real(5)], attributes: { epsilon: 0.3 } },
     { shows: "symbolic rows", inputs: [real("B", "T", 7), real(7)], attributes: { epsilon: 1e-5 }, symbols: BTD },

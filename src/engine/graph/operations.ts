@@ -182,6 +182,10 @@ export function scatterRows(x: Value, rows: Value, rowCount: Dim): Value {
 export function softmax(x: Value): Value {
   return emitOne("Softmax", [x], {});
 }
+/** softmax(scores `[…, M, N]`, by rows) · values `[…, N, E]`: `[…, M, E]`. */
+export function softmaxProduct(scores: Value, values: Value): Value {
+  return emitOne("SoftmaxProduct", [scores, values], {});
+}
 /** x · weight / root-mean-square(x) over the last axis. */
 export function rmsNorm(x: Value, weight: Value, epsilon: number): Value {
   return emitOne("RmsNorm", [x, weight], { epsilon });

@@ -39,6 +39,8 @@ export interface LossGraphOptions {
   readonly clients: Dim;
   /** Most labelled rows of all clients that a run may have: sizes the pieces of the vocabulary product. */
   readonly maxLabelledRows: number;
+  /** Blocks of queries that attention is cut into; T must be a multiple. Default: 1. Under a prefix there is but one. */
+  readonly attentionBlocks?: number;
 }
 
 /** How much memory a training pass may take for its values, and the largest sizes that a pass has: C, B, T, L and, under a prefix, S. */
@@ -124,10 +126,11 @@ interface LossParts {
 }
 
 /** Forward pass over packs to the loss of each labelled row. */
-function buildLoss(adapted: AdaptedModel, { clients, maxLabelledRows }: LossGraphOptions, training: boolean): LossParts {
+function buildLoss(adapted: AdaptedModel, { clients, maxLabelledRows, attentionBlocks = 1 }: LossGraphOptions, training: boolean): LossParts {
   const { model, adapter } = adapted;
   const builder = new GraphBuilder();
-  const tokens = (name: string): Value => builder.input(name, "int32", [clients, "B", "T"]);
+  const width = multiplyDims(attentionBlocks, "T");
+  const tokens = (name: string): Value => builder.input(name, "int32", [clients, "B", width]);
   const [ids, given, segments] = [tokens("ids"), tokens("positions"), tokens("segments")];
   const labelledRows = builder.input("labelled_rows", "int32", [clients, "L"]);
   const targets = builder.input("targets", "int32", [clients, "L"]);
@@ -146,7 +149,7 @@ function buildLoss(adapted: AdaptedModel, { clients, maxLabelledRows }: LossGrap
   const positions = prefix === 0 ? given : g.add(given, builder.constant(tensor("int32", [], Int32Array.of(prefix))));
 
   const rows = multiplyDims(clients, "B");
-  const sight = packSight(g.reshape(segments, [rows, "T"]), g.reshape(positions, [rows, "T"]));
+  const sight = packSight(g.reshape(segments, [rows, width]), g.reshape(positions, [rows, width]), prefix === 0 ? attentionBlocks : 1);
   const pass = new ForwardPass(builder, passModel(adapted), { ids, positions, sight, ...(prefix > 0 ? { keys: "S" } : {}) }, attached?.hooks ?? {});
   const hidden = model.forward(pass);
   const labelled = g.gatherRows(hidden, labelledRows); // [C, L, D]

@@ -71,7 +71,7 @@ export async function createLocalTrainer(setup: TrainerSetup, aborted: () => boo
     let [nll, labelledTokens, tokens] = [0, 0, 0];
     for (const pack of packsOf(setup, { model, adapter }, job.examples)) {
       if (aborted()) throw interrupted("evaluation");
-      const batch = stackClients([pack]);
+      const batch = stackClients([pack], { multiple: sessions.attentionBlocks });
       const out = await session.run({ ...batchFeeds(batch, adapter), ...feeds });
       // The graph declares nll as float32.
       const losses = must(out["nll"], "nll").data as Float32Array;

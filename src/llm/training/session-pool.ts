@@ -20,6 +20,14 @@ export interface PoolOptions extends AdaptedModel {
   readonly packTokens: number;
 }
 
+/**
+ * Blocks of attention's queries for rows of up to `packTokens` tokens: one below 384, where they cost more nodes than they
+ * save (LOG.md), then one for each 128 tokens, at most four.
+ */
+function blocksFor(packTokens: number): number {
+  return packTokens < 384 ? 1 : Math.min(4, Math.ceil(packTokens / 256) * 2);
+}
+
 /** Holds sessions; disposing of it frees them all. */
 export class SessionPool implements Disposable, AsyncDisposable {
   readonly #options: PoolOptions;
@@ -49,7 +57,12 @@ export class SessionPool implements Disposable, AsyncDisposable {
   #lossOptions(clients: number) {
     const { runtime, packTokens } = this.#options;
     const perClient = Math.max(packTokens, runtime.tokensPerMicroBatch);
-    return { clients: clients === 1 ? 1 : "C", maxLabelledRows: perClient * clients } as const;
+    return { clients: clients === 1 ? 1 : "C", maxLabelledRows: perClient * clients, attentionBlocks: this.attentionBlocks } as const;
+  }
+
+  /** What the length of rows that `train` and `loss` are fed must be a multiple of. */
+  get attentionBlocks(): number {
+    return blocksFor(this.#options.packTokens);
   }
 
   /** The budget of a pass of `clients` clients at its largest: as many full rows as a micro-batch takes, every token labelled. */
@@ -58,7 +71,7 @@ export class SessionPool implements Disposable, AsyncDisposable {
     if (activationBytes === undefined) return undefined;
     const width = packTokens + (adapter?.virtualTokens ?? 0);
     const rows = Math.max(1, Math.floor(tokensPerMicroBatch / width));
-    return { bytes: activationBytes, sizes: new Map([["C", clients], ["B", rows], ["T", width], ["L", rows * width], ["S", width + (adapter?.prefixTokens ?? 0)]]) };
+    return { bytes: activationBytes, sizes: new Map([["C", clients], ["B", rows], ["T", Math.ceil(width / this.attentionBlocks)], ["L", rows * width], ["S", width + (adapter?.prefixTokens ?? 0)]]) };
   }
 
   /** The training session for a group of clients, and the masks that it is fed. */

@@ -60,8 +60,8 @@ class Emitter implements OnnxEmitter {
   readonly initializers: TensorProto[] = [];
   readonly #constants = new Map<string, string>();
   readonly #shapes = new Map<string, string>();
-  /** Where the value of a symbol can be read: a value and the axis that has just this symbol. */
-  readonly #symbols = new Map<string, { readonly value: string; readonly axis: number }>();
+  /** Where the value of a symbol can be read: a value and the axis that has just this symbol, `factor` times. */
+  readonly #symbols = new Map<string, { readonly value: string; readonly axis: number; readonly factor: number }>();
   #fresh = 0;
 
   constructor(device: Device) {
@@ -70,8 +70,8 @@ class Emitter implements OnnxEmitter {
 
   learnSymbols(value: string, { shape }: TensorType): void {
     shape.forEach((dim, axis) => {
-      const [symbol] = symbolsOf(dim);
-      if (symbol === dim && !this.#symbols.has(symbol)) this.#symbols.set(symbol, { value, axis });
+      const [symbol, ...others] = symbolsOf(dim);
+      if (symbol !== undefined && others.length === 0 && !this.#symbols.has(symbol)) this.#symbols.set(symbol, { value, axis, factor: factorOf(dim) });
     });
   }
 
@@ -125,7 +125,8 @@ class Emitter implements OnnxEmitter {
     if (known !== undefined) return known;
     const source = this.#symbols.get(symbol);
     if (source === undefined) throw new Error(`dimension ${symbol} is needed before any value has it as an axis`);
-    const name = this.fresh("Shape", [source.value], { attributes: { start: BigInt(source.axis), end: BigInt(source.axis + 1) } });
+    const length = this.fresh("Shape", [source.value], { attributes: { start: BigInt(source.axis), end: BigInt(source.axis + 1) } });
+    const name = source.factor === 1 ? length : this.fresh("Div", [length, this.integers([source.factor])]);
     this.#shapes.set(key, name);
     return name;
   }
