@@ -20,13 +20,10 @@ export interface PoolOptions extends AdaptedModel {
   readonly packTokens: number;
 }
 
-/**
- * Blocks of attention's queries for rows of up to `packTokens` tokens: one below 384, where they cost more nodes than they
- * save (LOG.md), then one for each 128 tokens, at most four.
- */
-function blocksFor(packTokens: number): number {
-  return packTokens < 384 ? 1 : Math.min(4, Math.ceil(packTokens / 256) * 2);
-}
+/** Rows below so many tokens are left whole: more nodes cost there what smaller scores save (LOG.md). */
+const CUT_FROM = 384;
+/** Blocks of attention's queries in longer rows: five eighths of the scores, and a quarter of them at a time. */
+const BLOCKS = 4;
 
 /** Holds sessions; disposing of it frees them all. */
 export class SessionPool implements Disposable, AsyncDisposable {
@@ -62,7 +59,7 @@ export class SessionPool implements Disposable, AsyncDisposable {
 
   /** What the length of rows that `train` and `loss` are fed must be a multiple of. */
   get attentionBlocks(): number {
-    return blocksFor(this.#options.packTokens);
+    return this.#options.packTokens < CUT_FROM ? 1 : BLOCKS;
   }
 
   /** The budget of a pass of `clients` clients at its largest: as many full rows as a micro-batch takes, every token labelled. */
