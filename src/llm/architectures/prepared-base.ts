@@ -2,9 +2,6 @@
  * The prepared base: one cache file per checkpoint, layout and precision, made once tensor by tensor and then mapped by
  * every session and process. Checks the checkpoint's shapes against what config.json promises.
  */
-import { createReadStream } from "node:fs";
-import { createHash } from "node:crypto";
-import { pipeline } from "node:stream/promises";
 import { basename, dirname } from "node:path";
 import { didYouMean, FedtuneError, must } from "../../core/base/errors.ts";
 import { canonicalJson, sha256 } from "../../core/base/hash.ts";
@@ -15,6 +12,7 @@ import { readSafetensorsHeader } from "../../core/formats/safetensors.ts";
 import type { TensorDeclaration } from "../../core/formats/safetensors-header.ts";
 import { createSafetensorsWriter } from "../../core/formats/safetensors-writer.ts";
 import { cachedFile } from "../../core/store/cache.ts";
+import { hashFile } from "../../core/store/file-hash.ts";
 import { declareHead, declareRounded, roundedBase, roundHead, roundWeight, type BasePrecision, type RoundedBase } from "./quantized-weights.ts";
 import type { WeightFiles } from "../../engine/graph/weights.ts";
 import { checkpointName, type ArchitectureModel, type CheckpointNaming } from "./architecture.ts";
@@ -36,14 +34,10 @@ export interface PreparedBase {
   readonly parameters: number;
 }
 
-/** SHA-256 over the bytes of a checkpoint's files in their order. */
+/** SHA-256 over the bytes of a checkpoint's files in their order; files that have not changed are not read again. */
 export async function hashCheckpoint(checkpoint: Checkpoint): Promise<string> {
   const hashes: string[] = [];
-  for (const { path } of checkpoint.files) {
-    const hash = createHash("sha256");
-    await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash);
-    hashes.push(hash.digest("hex"));
-  }
+  for (const { path } of checkpoint.files) hashes.push(await hashFile(path));
   return sha256(hashes.join(" "));
 }
 
