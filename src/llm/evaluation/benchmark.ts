@@ -124,6 +124,8 @@ export interface Figure {
   readonly name: string;
   /** The part that it was measured on, as kind and name: `category` `STEM`. Absent: everything. */
   readonly group?: { readonly kind: string; readonly name: string };
+  /** A share lies between 0 and 1 and is shown in percent. */
+  readonly unit: "share" | "number";
   readonly value: number;
   readonly low: number;
   readonly high: number;
