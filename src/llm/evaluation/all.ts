@@ -1,0 +1,6 @@
+/** All benchmarks by name: one file each. */
+import { gsm8k } from "./benchmarks/gsm8k.ts";
+import { mmlu } from "./benchmarks/mmlu.ts";
+import { perplexity } from "./benchmarks/perplexity.ts";
+
+export const BENCHMARKS = { perplexity, mmlu, gsm8k } as const;
