@@ -16,7 +16,7 @@ function afterQuoted(source: string, at: number): number {
 }
 
 /** Lifetimes (`&'a str`, `<'a>`): an apostrophe with a name and no closing apostrophe after one letter. */
-const LIFETIME = /^'[A-Za-z_]\w*(?!')/;
+const LIFETIME = /^'[A-Za-z_]\w*(?![\w'])/;
 
 /** Places after each closing brace, with the number of blocks that are still open there. */
 export function closings(source: string): { readonly end: number; readonly depth: number }[] {

@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { accessSync, constants, realpathSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
-import { messageOf } from "../../../../core/base/errors.ts";
+import { FedtuneError, messageOf } from "../../../../core/base/errors.ts";
 import type { Program } from "../sandbox.ts";
 
 /** A toolchain that is installed. */
@@ -23,11 +23,17 @@ export interface NotInstalled {
   readonly missing: string;
 }
 
+export interface FindOptions {
+  readonly signal?: AbortSignal;
+  /** Whether its own package manager may download libraries that the benchmarks name; default: nothing touches the network. */
+  readonly fetch?: boolean;
+}
+
 export interface Toolchain {
   /** The language for people: `C++`. */
   readonly title: string;
   /** Looks for it and makes what it needs once (warm caches); may take a minute on its first use. */
-  readonly find: (options: { readonly signal?: AbortSignal }) => Promise<Installed | NotInstalled>;
+  readonly find: (options: FindOptions) => Promise<Installed | NotInstalled>;
 }
 
 /** Time that compiling one file may take on a slow and busy machine, and processor time. */
@@ -62,7 +68,7 @@ export async function finding(command: string, look: (path: string) => Promise<I
   try {
     return await look(path);
   } catch (error) {
-    if (error instanceof Error && error.name === "AbortError") throw error;
+    if (error instanceof FedtuneError || (error instanceof Error && error.name === "AbortError")) throw error;
     return { missing: `\`${command}\` is on the PATH but does not work: ${messageOf(error).split("\n").slice(0, 3).join(" ")}` };
   }
 }
