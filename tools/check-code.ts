@@ -15,12 +15,13 @@ import { mutants } from "./code/mutants.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const DOC = join(root, "docs", "evaluation-code.md");
-/** Variants of one solution that are tried until its tests catch one. */
+/** Variants of one solution by operators that are tried, before the constants, until its tests catch one. */
 const TRIES = 8;
 
 /** One problem: its canonical solution, and how a solution becomes a program. */
 interface Task {
   readonly id: string;
+  readonly prompt: string;
   readonly solution: string;
   readonly assemble: (solution: string, proof: string) => string;
 }
@@ -44,12 +45,12 @@ function tasksOf(name: SetName): Task[] {
   if (name === "humaneval") {
     return readLines("humaneval/HumanEval.jsonl").map((row) => {
       const { task_id: id, prompt, canonical_solution: solution, test, entry_point } = row as Record<"task_id" | "prompt" | "canonical_solution" | "test" | "entry_point", string>;
-      return { id, solution, assemble: (own, proof) => assembleHumanEval({ prompt, test, entry_point }, own, proof) };
+      return { id, prompt, solution, assemble: (own, proof) => assembleHumanEval({ prompt, test, entry_point }, own, proof) };
     });
   }
   return readLines(`humaneval-x/humaneval_${name}.jsonl`).map((row) => {
     const problem = problemSchema.parse(row);
-    return { id: problem.task_id, solution: problem.canonical_solution, assemble: (own, proof) => DIALECTS[name].assemble(problem, own, proof) };
+    return { id: problem.task_id, prompt: DIALECTS[name].prompt(problem), solution: problem.canonical_solution, assemble: (own, proof) => DIALECTS[name].assemble(problem, own, proof) };
   });
 }
 
@@ -66,7 +67,7 @@ async function check(name: SetName, enclosure: Awaited<ReturnType<typeof openEnc
   let seconds = 0;
   let programs = 0;
   const work = async (): Promise<void> => {
-    for (const { id, solution, assemble } of queue) {
+    for (const { id, prompt, solution, assemble } of queue) {
       const run = async (own: string): Promise<Verdict> => {
         const verdict = await judge(toolchain, { solution: own, assemble: (proof) => assemble(own, proof) }, { enclosure });
         programs++;
@@ -76,7 +77,7 @@ async function check(name: SetName, enclosure: Awaited<ReturnType<typeof openEnc
       const canonical = await run(solution);
       const variants: Verdict["outcome"][] = [];
       // Of a solution that does not pass itself, a failing variant says nothing.
-      for (const mutant of canonical.outcome === "passed" ? mutants(solution).slice(0, TRIES) : []) {
+      for (const mutant of canonical.outcome === "passed" ? mutants(solution, { language, prompt, most: TRIES }) : []) {
         const { outcome } = await run(mutant);
         variants.push(outcome);
         if (CAUGHT.has(outcome)) break;

@@ -25,7 +25,7 @@ export interface RunResult {
 /** Signals as a shell adds them to 128. */
 const SIGNALS = { 137: "SIGKILL", 152: "SIGXCPU", 153: "SIGXFSZ" } as const;
 
-const NO_MEMORY = /MemoryError|std::bad_alloc|OutOfMemoryError|out of memory|cannot allocate memory|memory allocation of \d+ bytes failed|could not reserve enough space/i;
+const NO_MEMORY = /MemoryError|std::bad_alloc|OutOfMemoryError|out of memory|cannot allocate memory|memory allocation of \d+ bytes failed|failed to allocate memory|buffer allocation failed|could not reserve enough space/i;
 const NO_DISK = /no space left on device|disk quota exceeded|file too large|ENOSPC|EFBIG/i;
 
 /** Reads the outcome of a phase that ended by itself off its exit status and, for the two limits that a runtime reports in words, its errors. */

@@ -2,7 +2,7 @@
  * Which enclosure this machine offers, found out by trying: each claims its walls, and a small program inside looks whether they
  * stand. Where none does, generated code runs only if the caller says so.
  */
-import { mkdtempSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { FedtuneError, messageOf } from "../../../core/base/errors.ts";
@@ -27,10 +27,10 @@ export function candidates(): readonly Enclosure[] {
   return process.getuid?.() === 0 ? [rootNamespaces, rootNamespacesWithoutUser, bubblewrap] : [userNamespaces, bubblewrap];
 }
 
-/** What this process has as its network, or a word that nothing equals. */
-function ownNetwork(): string {
+/** What this process has as its network and is called, or a word that nothing equals. */
+function own(read: () => string): string {
   try {
-    return readlinkSync("/proc/self/ns/net");
+    return read().trim();
   } catch {
     return "unknown";
   }
@@ -40,8 +40,8 @@ function ownNetwork(): string {
 function probes(canary: string): Readonly<Record<Wall, string>> {
   return {
     files: `test ! -e ${quote(canary)} && test ! -e ${quote(homedir())}/.profile && ! (: > /usr/.fedtune-probe && rm /usr/.fedtune-probe) 2>/dev/null`,
-    network: `test "$(readlink /proc/self/ns/net)" != ${quote(ownNetwork())}`,
-    processes: `test ! -d /proc/${process.pid} || test "$(cat /proc/${process.pid}/comm)" != node`,
+    network: `test "$(readlink /proc/self/ns/net)" != ${quote(own(() => readlinkSync("/proc/self/ns/net")))}`,
+    processes: `test ! -d /proc/${process.pid} || test "$(cat /proc/${process.pid}/comm)" != ${quote(own(() => readFileSync("/proc/self/comm", "utf8")))}`,
     privileges: "! grep -q 'CapEff:.*[1-9a-f]' /proc/self/status && ! unshare --user --mount true 2>/dev/null",
     disk: "! head -c 2000000 /dev/zero > big 2>/dev/null",
   };
