@@ -22,7 +22,7 @@ export async function findDataFile(path: string | undefined, file: string, { bas
   throw new FedtuneError("data", { where: file, expected: `the file in the folder that ${FOLDER} names`, got: folder === "" ? `no ${FOLDER}` : `no such file in ${folder}`, remedy: `Set ${FOLDER} to a folder that holds ${file}, or give the file itself by path=…` });
 }
 
-/** All rows of a file, whatever its format. Throws FedtuneError("data") naming file and line. */
-export async function readRows(path: string): Promise<readonly RawRecord[]> {
-  return (await readRecords(dataSchema.parse({ path }), ".")).records;
+/** All rows of a file, whatever its format; the path is relative to `baseFolder`. Throws FedtuneError("data") naming file and line. */
+export async function readRows(path: string, { baseFolder }: Pick<BenchmarkContext, "baseFolder">): Promise<readonly RawRecord[]> {
+  return (await readRecords(dataSchema.parse({ path }), baseFolder)).records;
 }

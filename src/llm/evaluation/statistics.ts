@@ -20,7 +20,8 @@ export function wilson(successes: number, trials: number): Interval {
   const z2 = Z * Z;
   const centre = (p + z2 / (2 * trials)) / (1 + z2 / trials);
   const half = (Z / (1 + z2 / trials)) * Math.sqrt((p * (1 - p)) / trials + z2 / (4 * trials * trials));
-  return { low: Math.max(0, centre - half), high: Math.min(1, centre + half) };
+  // Exact at the ends, where rounding would leave a last digit.
+  return { low: successes === 0 ? 0 : centre - half, high: successes === trials ? 1 : centre + half };
 }
 
 /** Percentile bootstrap (Efron and Tibshirani 1993) of a statistic of `count` questions drawn with replacement; the same numbers every time. */

@@ -66,7 +66,7 @@ export const mmlu: Benchmark<MmluSettings> = {
   schema,
   async open(settings, context) {
     const file = await findDataFile(settings.path, "mmlu/mmlu.jsonl", context);
-    const records = await readRows(file);
+    const records = await readRows(file, context);
     const rows = records.map((record) => ({ record, row: parseRow(record, rowSchema) }));
     const bySubject = Map.groupBy(rows, ({ row }) => row.subject);
     const questions: Question[] = [];

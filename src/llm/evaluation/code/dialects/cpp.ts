@@ -2,8 +2,8 @@
 import { wholeFunctions } from "./braces.ts";
 import { toLastBrace, type Dialect } from "./dialect.ts";
 
-/** What CodeGeeX's harness includes for every program, and the header that the proof needs. */
-const INCLUDES = ["stdlib.h", "algorithm", "math.h", "stdio.h", "vector", "string", "climits", "cstring", "iostream"].map((name) => `#include <${name}>\n`).join("");
+/** What CodeGeeX's harness includes for every program; and assert, whose header stands in one problem (94) in the solution and not in the test. */
+const INCLUDES = ["assert.h", "stdlib.h", "algorithm", "math.h", "stdio.h", "vector", "string", "climits", "cstring", "iostream"].map((name) => `#include <${name}>\n`).join("");
 
 export const cpp: Dialect = {
   comment: "//",
