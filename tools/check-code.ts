@@ -17,6 +17,8 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const DOC = join(root, "docs", "evaluation-code.md");
 /** Variants of one solution by operators that are tried, before the constants, until its tests catch one. */
 const TRIES = 8;
+/** Processor time of one program: every canonical solution needs less than 2 s here, and a variant that loops is not waited for. */
+const SECONDS = 5;
 
 /** One problem: its canonical solution, and how a solution becomes a program. */
 interface Task {
@@ -69,7 +71,7 @@ async function check(name: SetName, enclosure: Awaited<ReturnType<typeof openEnc
   const work = async (): Promise<void> => {
     for (const { id, prompt, solution, assemble } of queue) {
       const run = async (own: string): Promise<Verdict> => {
-        const verdict = await judge(toolchain, { solution: own, assemble: (proof) => assemble(own, proof) }, { enclosure });
+        const verdict = await judge(toolchain, { solution: own, assemble: (proof) => assemble(own, proof) }, { enclosure, runSeconds: SECONDS });
         programs++;
         seconds += verdict.wallMs / 1000;
         return verdict;

@@ -58,19 +58,17 @@ describe.skipIf(!here)("with the data beside the project and all walls (skipped 
   describe.each(LANGUAGE_NAMES)("%s", (language) => {
     const missing = onPath(COMMANDS[language]) === undefined;
 
-    test.skipIf(missing)(`canonical solutions pass; a broken one, a half one and one that leaves early fail${missing ? `: skipped, \`${COMMANDS[language]}\` is not installed` : ""}`, async () => {
-      const opened = await openX({ languages: [language], samples: 5, temperature: 0.5, k: [1, 2] });
+    test.skipIf(missing)(`a canonical solution passes; a broken one and one that leaves early fail${missing ? `: skipped, \`${COMMANDS[language]}\` is not installed` : ""}`, async () => {
+      const opened = await openX({ languages: [language], samples: 4, temperature: 0.5, k: [1, 2] });
       const question = written(opened, 53); // add(x, y)
       expect(question.prompt.own).toMatch(/^(\/\/|#) language: \w/);
       const right = await canonical(`humaneval-x/humaneval_${language}.jsonl`, 53);
       const wrong = right.replace(/x ?\+ ?y/, "x - y");
       expect(wrong).not.toBe(right);
       const exit = { python: "    import os\n    os._exit(0)\n", js: "process.exit(0); }\n", java: "System.exit(0); return 0; } }\n", go: "    os.Exit(0)\n    return 0\n}\n", cpp: "exit(0); }\n", rust: "std::process::exit(0) }\n" }[language];
-      const judgement = await question.judge(answers(right, wrong, right, right.trimEnd().slice(0, -1) + "((", exit), { signal });
-      const [first, second, third, half, early] = outcomes(judgement);
-      expect([first, second, third, early]).toEqual(["passed", "failed", "passed", "failed"]);
-      expect(["failed", "compile-error"]).toContain(half);
-      expect(judgement.scores).toEqual({ "pass@1": expect.closeTo(2 / 5, 12), "pass@2": expect.closeTo(1 - 3 / 10, 12) });
+      const judgement = await question.judge(answers(right, wrong, right, exit), { signal });
+      expect(outcomes(judgement)).toEqual(["passed", "failed", "passed", "failed"]);
+      expect(judgement.scores).toEqual({ "pass@1": expect.closeTo(2 / 4, 12), "pass@2": expect.closeTo(1 - 1 / 6, 12) });
     }, 180_000);
 
     test.skipIf(missing)("string_to_md5, which needs a library, passes", async () => {

@@ -22,9 +22,6 @@ export interface RunResult {
   readonly wallMs: number;
 }
 
-/** Signals as a shell adds them to 128. */
-const SIGNALS = { 137: "SIGKILL", 152: "SIGXCPU", 153: "SIGXFSZ" } as const;
-
 const NO_MEMORY = /MemoryError|std::bad_alloc|OutOfMemoryError|out of memory|cannot allocate memory|memory allocation of \d+ bytes failed|failed to allocate memory|buffer allocation failed|could not reserve enough space/i;
 const NO_DISK = /no space left on device|disk quota exceeded|file too large|ENOSPC|EFBIG/i;
 
@@ -37,11 +34,4 @@ export function outcomeOf(status: number, ended: { readonly last: boolean; reado
   if (NO_DISK.test(ended.stderr)) return "disk";
   if (!ended.last) return "compile-error";
   return status === 137 ? "killed" : "failed";
-}
-
-/** One line for people: the exit status, with the signal's name where there is one. */
-export function statusText(status: number | undefined): string {
-  if (status === undefined) return "stopped";
-  const signal = (SIGNALS as Readonly<Record<number, string>>)[status];
-  return signal === undefined ? `exit ${status}` : signal;
 }

@@ -1,9 +1,6 @@
-/** C++. */
+/** C++. The headers that every program begins with are the toolchain's; assert is among them, as problem 94 has it in its solution and not in its test. */
 import { wholeFunctions } from "./braces.ts";
 import { toLastBrace, type Dialect } from "./dialect.ts";
-
-/** What CodeGeeX's harness includes for every program; and assert, whose header stands in one problem (94) in the solution and not in the test. */
-const INCLUDES = ["assert.h", "stdlib.h", "algorithm", "math.h", "stdio.h", "vector", "string", "climits", "cstring", "iostream"].map((name) => `#include <${name}>\n`).join("");
 
 export const cpp: Dialect = {
   comment: "//",
@@ -11,5 +8,5 @@ export const cpp: Dialect = {
   stop: ["\nint main", "\n//", "\n/*", "\n#include", "\n```"],
   cut: (answer, { prompt }) => wholeFunctions(prompt, answer),
   cutAsReference: toLastBrace,
-  assemble: ({ prompt, test }, solution, proof) => `${INCLUDES}${prompt}${solution}\n${test.replace(/\}\s*$/, () => `puts("\\n${proof}"); }\n`)}`,
+  assemble: ({ prompt, test }, solution, proof) => `${prompt}${solution}\n${test.replace(/\}\s*$/, () => `puts("\\n${proof}"); }\n`)}`,
 };

@@ -1,9 +1,24 @@
 /** The C++ compiler of GNU. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { cachedFile } from "../../../../core/store/cache.ts";
 import { ask, COMPILE, finding, RUN, type Toolchain } from "./toolchain.ts";
+
+/** Options that the headers compiled ahead and every program must share. */
+const LANGUAGE = ["-std=c++17", "-w", "-pthread"];
+const PRELUDE = "prelude.hpp";
+
+/** Compiles the headers that every program begins with, once per version: that is over half of a program's compilation. */
+function compilePrelude(compiler: string, version: string, signal: AbortSignal | undefined): Promise<string> {
+  const headers = readFileSync(join(STAND_INS, PRELUDE), "utf8");
+  return cachedFile(`cpp prelude 1 ${compiler} ${version} ${headers}`, async (folder) => {
+    mkdirSync(folder);
+    writeFileSync(join(folder, PRELUDE), headers);
+    await ask(compiler, [...LANGUAGE, "-x", "c++-header", PRELUDE, "-o", `${PRELUDE}.gch`], { cwd: folder, ...(signal && { signal }) });
+  });
+}
 
 /** Headers of ours, looked at after the system's own: `boost/any.hpp` and `openssl/md5.h`. */
 const STAND_INS = fileURLToPath(new URL("../libraries/cpp", import.meta.url));
@@ -29,6 +44,7 @@ export const cpp: Toolchain = {
       if (!(await compiles(compiler, "#include <vector>\nint main() { return 0; }\n", ["-std=c++17"]))) throw new Error("it does not compile an empty program (are the headers installed?)");
       const openssl = await compiles(compiler, "#include <openssl/md5.h>\nint main() { return MD5(nullptr, 0, nullptr) == nullptr; }\n", ["-lcrypto"]);
       const boost = await compiles(compiler, "#include <boost/any.hpp>\nint main() { return 0; }\n", []);
+      const prelude = await compilePrelude(compiler, version, signal);
       return {
         version: `g++ ${version}`,
         notes: [...(openssl ? [] : ["openssl/md5.h is a stand-in: MD5 alone"]), ...(boost ? [] : ["boost/any.hpp is a stand-in over std::any"])],
@@ -36,10 +52,10 @@ export const cpp: Toolchain = {
           Promise.resolve({
             files: { "main.cpp": source },
             phases: [
-              { ...COMPILE, command: [compiler, "-std=c++17", "-w", "-fmax-errors=5", "-idirafter", STAND_INS, "main.cpp", "-o", "main", "-pthread", ...(openssl ? ["-lcrypto"] : [])] },
+              { ...COMPILE, command: [compiler, ...LANGUAGE, "-fmax-errors=5", "-include", join(prelude, PRELUDE), "-idirafter", STAND_INS, "main.cpp", "-o", "main", ...(openssl ? ["-lcrypto"] : [])] },
               { ...RUN, command: ["./main"] },
             ],
-            visible: [compiler.startsWith("/usr/") ? "/usr" : dirname(dirname(compiler)), STAND_INS],
+            visible: [compiler.startsWith("/usr/") ? "/usr" : dirname(dirname(compiler)), STAND_INS, prelude],
           }),
       };
     }),

@@ -33,7 +33,7 @@ function environment(): NodeJS.ProcessEnv {
 }
 
 /** The import paths of a source text's own import lines. */
-export function importsOf(source: string): string[] {
+function importsOf(source: string): string[] {
   const blocks = [...source.matchAll(/^import\s*\(([^)]*)\)/gm)].map((match) => match[1] ?? "");
   const single = [...source.matchAll(/^import\s+(?:[\w.]+\s+)?("[^"]+")/gm)].map((match) => match[1] ?? "");
   return [...new Set([...blocks, ...single].flatMap((text) => [...text.matchAll(/"([^"]+)"/g)].map((match) => match[1] ?? "")))];
