@@ -31,14 +31,15 @@ export interface Sight {
   readonly blocks?: readonly Sight[];
 }
 
-function maskFrom(visible: Value): Value {
+/** Scores' addend of bool `[X, T, S]`: float32 `[X, 1, 1, T, S]`, 0 where a key is seen. */
+export function maskFrom(visible: Value): Value {
   const [x = 1, t = 1, s = 1] = visible.shape;
   const zero = g.scalar(visible, 0);
   return g.reshape(g.where(visible, zero, g.scalar(visible, HIDDEN)), [x, 1, 1, t, s]);
 }
 
 /** Whether a key is not later than a query and within its window: bool `[X, T, S]`. */
-function isBehind(queryPositions: Value, keyPositions: Value, window: number | undefined): Value {
+export function isBehind(queryPositions: Value, keyPositions: Value, window: number | undefined): Value {
   const [x = 1, t = 1] = queryPositions.shape;
   const [queries, keys] = [g.reshape(queryPositions, [x, t, 1]), g.reshape(keyPositions, [x, 1, keyPositions.shape[1] ?? 1])];
   const notLater = g.lessOrEqual(keys, queries);

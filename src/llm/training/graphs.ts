@@ -30,7 +30,7 @@ export interface AdaptedModel {
 }
 
 /** The model as a forward pass takes it. */
-function passModel({ model, rounded }: AdaptedModel): PassModel {
+export function passModel({ model, rounded }: AdaptedModel): PassModel {
   return { ...model, rounded };
 }
 
@@ -93,7 +93,7 @@ interface AttachOptions {
 }
 
 /** An adapter's tensors as inputs of a graph. */
-function attachAdapter(builder: GraphBuilder, adapter: BoundAdapter, { clients, training, dropout }: AttachOptions): AttachedAdapter {
+export function attachAdapter(builder: GraphBuilder, adapter: BoundAdapter, { clients, training, dropout }: AttachOptions): AttachedAdapter {
   const encoder = training ? adapter.encoder : undefined;
   const specs = encoder?.specs ?? adapter.parameters;
   const flat = builder.input("parameters", "float32", [clients, flatSize(specs)]);
@@ -152,12 +152,16 @@ function buildLoss(adapted: AdaptedModel, { clients, maxLabelledRows, attentionB
   const sight = packSight(g.reshape(segments, [rows, width]), g.reshape(positions, [rows, width]), prefix === 0 ? attentionBlocks : 1);
   const pass = new ForwardPass(builder, passModel(adapted), { ids, positions, sight, ...(prefix > 0 ? { keys: "S" } : {}) }, attached?.hooks ?? {});
   const hidden = model.forward(pass);
-  const labelled = g.gatherRows(hidden, labelledRows); // [C, L, D]
-  const pieces = { ...lossPieces(model.vocabSize, maxLabelledRows), softCap: model.head.softCap };
-  const nll = adapter?.changesHead === true
-    ? g.crossEntropy(logitsOf(pass, model, labelled), targets)
-    : (roundedLoss(builder, adapted.rounded, { hidden: labelled, targets }, pieces) ?? g.linearCrossEntropy(labelled, pass.weight(`${model.head.path}.weight`), targets, pieces));
-  return { builder, attached, nll, masks };
+  return { builder, attached, nll: labelledLoss(adapted, pass, { hidden, labelledRows, targets, maxLabelledRows }), masks };
+}
+
+/** The loss `[C, L]` of labelled rows of hidden states `[C, N, D]`, never all their logits at once. */
+export function labelledLoss({ model, adapter, rounded }: AdaptedModel, pass: ForwardPass, rows: { readonly hidden: Value; readonly labelledRows: Value; readonly targets: Value; readonly maxLabelledRows: number }): Value {
+  const { targets } = rows;
+  const hidden = g.gatherRows(rows.hidden, rows.labelledRows); // [C, L, D]
+  if (adapter?.changesHead === true) return g.crossEntropy(logitsOf(pass, model, hidden), targets);
+  const pieces = { ...lossPieces(model.vocabSize, rows.maxLabelledRows), softCap: model.head.softCap };
+  return roundedLoss(pass.builder, rounded, { hidden, targets }, pieces) ?? g.linearCrossEntropy(hidden, pass.weight(`${model.head.path}.weight`), targets, pieces);
 }
 
 /**
@@ -248,7 +252,8 @@ export function decodeGraph(adapted: AdaptedModel, { clients, rows, weightsFirst
   return builder.finish();
 }
 
-function pastInputs(builder: GraphBuilder, { layers, keyValueHeads, headWidth }: ArchitectureModel, batch: Dim): readonly LayerCache[] {
+/** Keys and values of earlier tokens as inputs, past_key_i and past_value_i `[X, K, P, E]`. */
+export function pastInputs(builder: GraphBuilder, { layers, keyValueHeads, headWidth }: ArchitectureModel, batch: Dim): readonly LayerCache[] {
   const input = (name: string): Value => builder.input(name, "float32", [batch, keyValueHeads, "P", headWidth]);
   return Array.from({ length: layers }, (_, i): LayerCache => ({ key: input(`past_key_${i}`), value: input(`past_value_${i}`) }));
 }

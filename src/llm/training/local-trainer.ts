@@ -12,14 +12,16 @@ import { stackClients } from "../data/stack.ts";
 import { loadTokenizer } from "../text/tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { batchFeeds } from "./batch-feeds.ts";
-import { generateByAdapter } from "./generate-by-adapter.ts";
+import { EarlierTexts } from "./earlier-text.ts";
+import { adaptedBy, generateByAdapter } from "./generate-by-adapter.ts";
 import type { AdaptedModel } from "./graphs.ts";
 import { OpenedAdapter } from "./opened-adapter.ts";
 import { packsOf } from "./packs.ts";
+import { scoreTexts } from "./score.ts";
 import { SessionPool } from "./session-pool.ts";
 import type { TrainerSetup } from "./setup.ts";
 import { trainGroup } from "./train-loop.ts";
-import type { EvaluateJob, EvaluateResult, Trainer } from "./types.ts";
+import type { EvaluateJob, EvaluateResult, ScoreJob, ScoreResult, Trainer } from "./types.ts";
 
 /** The parts of a trainer that need no data: for tests and tools that build graphs themselves. */
 export interface OpenedModel extends AdaptedModel {
@@ -57,6 +59,7 @@ export async function openModel(setup: TrainerSetup): Promise<OpenedModel> {
 /** A trainer on the calling thread; every run of a session blocks it. `aborted` is asked before each pass. */
 export async function createLocalTrainer(setup: TrainerSetup, aborted: () => boolean): Promise<Trainer> {
   const { model, opened, sessions } = await openModel(setup);
+  const earlierTexts = new EarlierTexts();
   let tokenizer: Tokenizer | undefined;
 
   const adapterOf = (): OpenedAdapter => {
@@ -82,6 +85,13 @@ export async function createLocalTrainer(setup: TrainerSetup, aborted: () => boo
     return { nll, labelledTokens, tokens, examples: job.examples.length };
   }
 
+  async function score({ adapter, shared, texts }: ScoreJob, onScored: (done: number) => void): Promise<readonly ScoreResult[]> {
+    const bare = adapter === undefined;
+    const adapted = bare ? undefined : await adaptedBy({ opened, sessions }, [{ adapter }]);
+    const earlier = await earlierTexts.get(await sessions.generate(!bare), { model, adapted, aborted }, shared);
+    return await scoreTexts({ session: await sessions.score(!bare), earlier, layers: model.layers, feeds: adapted?.feeds ?? {}, tokensPerPass: setup.runtime.tokensPerMicroBatch, aborted, onScored }, texts);
+  }
+
   return {
     initialAdapter: () => adapterOf().initial(),
     savedAdapter: (adapter) => adapterOf().saved(adapter),
@@ -91,9 +101,10 @@ export async function createLocalTrainer(setup: TrainerSetup, aborted: () => boo
       for (const job of jobs) results.push(await evaluate(job));
       return results;
     },
+    score: async (job, { onScored = () => undefined }) => score(job, onScored),
     generate: async (job, { onToken = () => undefined }) => {
       tokenizer ??= loadTokenizer(setup.modelFolder);
-      return generateByAdapter({ model, tokenizer, opened, sessions, aborted, onToken }, job);
+      return generateByAdapter({ model, tokenizer, opened, sessions, earlierTexts, aborted, onToken }, job);
     },
     [Symbol.asyncDispose]: () => sessions[Symbol.asyncDispose](),
   };

@@ -9,6 +9,7 @@ import type { Session } from "../../engine/runtime/onnx-session.ts";
 import type { DeviceMemory } from "../../engine/runtime/resident.ts";
 import { decodeGraph, encoderGraph, generateGraph, lossGraph, prefixGraph, trainGraph } from "./graphs.ts";
 import type { ActivationBudget, AdaptedModel, MaskInput } from "./graphs.ts";
+import { scoreGraph } from "./score-graph.ts";
 import type { ResolvedRuntime } from "./setup.ts";
 import type { TrainingSettings } from "./settings.ts";
 
@@ -90,6 +91,11 @@ export class SessionPool implements Disposable, AsyncDisposable {
 
   loss(adapted: boolean): Promise<Session> {
     return this.#session(`loss ${adapted}`, () => lossGraph(this.#model(adapted), this.#lossOptions(1)));
+  }
+
+  /** Losses of texts that go on from an earlier one. */
+  score(adapted: boolean): Promise<Session> {
+    return this.#session(`score ${adapted}`, () => scoreGraph(this.#model(adapted), this.#options.runtime.tokensPerMicroBatch));
   }
 
   /** `several`: for several adapters side by side. */
