@@ -117,7 +117,8 @@ async function fetchMore(request: DownloadRequest, partial: Partial): Promise<nu
   const fd = withFileErrors(path, "a file to write", () => openSync(partial.path, goesOn ? "a" : "w"));
   let done = goesOn ? from : 0;
   try {
-    for await (const chunk of response.body) {
+    // A body's pieces are bytes; the declaration leaves them open.
+    for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
       done += chunk.byteLength;
       withFileErrors(path, "a file to write", () => writeFully(fd, chunk));
       request.onProgress?.(name, done, total);
@@ -179,7 +180,7 @@ function wrongContent({ name, hash, remedy = "Try again: what was changed on the
  *   refusal; fetch's TypeError where nobody answers
  */
 export async function downloadFile(request: DownloadRequest): Promise<{ readonly sizeBytes: number; readonly sha256: string } | undefined> {
-  const { path, name, hash } = request;
+  const { path, hash } = request;
   if (existsSync(path)) return undefined;
   ensureWritableFolder(dirname(path));
   using lock = await waitForLock(path, () => existsSync(path));
