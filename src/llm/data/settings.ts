@@ -25,7 +25,7 @@ export const dataSchema = z
     format: z.enum(["auto", "json", "jsonl", "csv", "parquet", "text"]).default("auto").describe("file format; auto goes by each file's ending (.gz is unpacked); text: one row for each block between blank lines"),
     fields: fieldsSchema.prefault({}).describe("which field of a row means what"),
     derive: z.array(z.enum(DERIVED_NAMES)).optional().describe("fields made by rule where rows have none: language (of code, from instruction and answer), speaker (of a play's lines); by default those of the built-in data set"),
-    sample: z.number().gt(0).max(1).default(1).describe("share of each file's rows that is taken, drawn at random under the seed"),
+    sample: z.number().gt(0).max(1).optional().describe("share of each file's rows that is taken, drawn at random under the seed; by default all"),
     template: z
       .string()
       .default("alpaca")

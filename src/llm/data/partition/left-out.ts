@@ -14,7 +14,7 @@ export function describeLeftOut({ leftOut, leastExamples, partition }: Pick<Part
   const field = "field" in partition ? partition.field : "field";
   const parts = [
     ...(rare.length === 0 ? [] : [`${leastExamples === null ? "" : `for fewer than ${leastExamples} rows: `}${[...named, ...more].join(", ")}`]),
-    ...(untold === undefined ? [] : [`${untold.rows} rows whose ${field} no rule can tell`]),
+    ...(untold === undefined ? [] : [`${untold.rows} ${untold.rows === 1 ? "row" : "rows"} whose ${field} no rule can tell`]),
   ];
   return parts.length === 0 ? "" : `Left out ${parts.join("; and ")}`;
 }

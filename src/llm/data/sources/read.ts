@@ -105,7 +105,7 @@ function drawSample(records: readonly RawRecord[], share: number, place: { reado
 }
 
 async function readFiles(settings: DataSettings, baseFolder: string, options: ReadOptions): Promise<RawDataset> {
-  const { format, sample } = settings;
+  const { format, sample = 1 } = settings;
   const seed = options.seed ?? 0;
   const columns = datasetOf(settings)?.keep;
   const records: RawRecord[] = [];
