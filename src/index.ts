@@ -7,6 +7,8 @@ export type { JournalEvent, LossSum, RunEvent, Scenario, Tick } from "./federati
 export type { Strategy } from "./federation/strategies/types.ts";
 export { partitionExperiment } from "./app/experiment/data.ts";
 export type { PartitionRecord } from "./app/experiment/data.ts";
+export { describeDataset, getDataset, listDatasets } from "./app/experiment/datasets.ts";
+export type { DatasetDescription, DatasetLine, GottenFile, RowsSeen } from "./app/experiment/datasets.ts";
 export { dryRun } from "./app/experiment/dry-run.ts";
 export type { DryRun, DryRunOptions } from "./app/experiment/dry-run.ts";
 export { allFields, experimentJsonSchema } from "./app/experiment/json-schema.ts";
@@ -32,6 +34,9 @@ export { supportTable } from "./llm/training/support.ts";
 export { generate, openChat } from "./llm/training/text-model.ts";
 export type { ChatOptions, ChatSession, GenerateTextOptions, GeneratedText, TextListener } from "./llm/training/text-model.ts";
 export type { AggregateInput, UpdateHandle } from "./federation/strategies/types.ts";
+export { locateDataset } from "./llm/data/catalog/locate.ts";
+export type { LocatedFile, LocateOptions } from "./llm/data/catalog/locate.ts";
+export { describeLeftOut } from "./llm/data/partition/left-out.ts";
 export type { Example } from "./llm/data/examples.ts";
 export type { SourceFunction } from "./llm/data/sources/own.ts";
 export type { TemplateFunction } from "./llm/data/templates/own.ts";

@@ -2,6 +2,7 @@
 import type { CommandSpec } from "./command.ts";
 import { bench } from "./commands/bench.ts";
 import { chat } from "./commands/chat.ts";
+import { data } from "./commands/data.ts";
 import { demo } from "./commands/demo.ts";
 import { evaluate } from "./commands/evaluate.ts";
 import { exportCommand } from "./commands/export.ts";
@@ -12,4 +13,4 @@ import { report } from "./commands/report.ts";
 import { resume } from "./commands/resume.ts";
 import { run } from "./commands/run.ts";
 
-export const COMMANDS: Readonly<Record<string, CommandSpec>> = { demo, run, resume, report, partition, models, evaluate, generate, chat, export: exportCommand, bench };
+export const COMMANDS: Readonly<Record<string, CommandSpec>> = { demo, run, resume, report, data, partition, models, evaluate, generate, chat, export: exportCommand, bench };

@@ -1,5 +1,6 @@
 /** What a run would do and take, without doing it: counts from the plan, time and memory from one step that is really taken. */
 import { tensorBytes } from "../../federation/protocol/encode.ts";
+import { describeLeftOut } from "../../llm/data/partition/left-out.ts";
 import { resolveDevice } from "../../llm/training/resolve-runtime.ts";
 import { prepareData, type PreparedData } from "./data.ts";
 import { prepareModel, type PreparedModel } from "./model.ts";
@@ -19,6 +20,8 @@ export interface DryRunOptions {
 export interface DryRun {
   readonly clients: readonly { readonly name: string; readonly train: number; readonly validation: number; readonly test: number }[];
   readonly globalTest: number;
+  /** Values of partition.field that make no client. */
+  readonly leftOut: readonly { readonly name: string; readonly rows: number }[];
   readonly tokens: number;
   readonly truncated: number;
   readonly dropped: number;
@@ -64,6 +67,7 @@ export async function dryRun(experiment: Experiment, options: DryRunOptions = {}
   const facts = {
     clients: clients.map(({ name, train, validation, test }) => ({ name, train: train.length, validation: validation.length, test: test.length })),
     globalTest: globalTest.length,
+    leftOut: data.record.manifest.leftOut,
     tokens: data.report.tokens,
     truncated: data.report.truncated,
     dropped: data.report.dropped,
@@ -80,7 +84,7 @@ export async function dryRun(experiment: Experiment, options: DryRunOptions = {}
     seconds: (steps * timed.secondsPerStep) / plan.runtime.workers + (evaluatedTokens * timed.secondsPerToken) / plan.runtime.workers,
     plan,
   };
-  return { ...facts, lines: describe(facts, { model, perRound }) };
+  return { ...facts, lines: describe(facts, { model, perRound, leftOut: describeLeftOut(data.record.manifest) }) };
 }
 
 interface Timed {
@@ -142,7 +146,7 @@ function countDisk(plan: Plan, clients: number, adapterBytes: number): number {
   return (adapters + moments) * adapterBytes;
 }
 
-function describe(facts: Omit<DryRun, "lines">, { model, perRound }: { readonly model: PreparedModel; readonly perRound: number }): readonly string[] {
+function describe(facts: Omit<DryRun, "lines">, { model, perRound, leftOut }: { readonly model: PreparedModel; readonly perRound: number; readonly leftOut: string }): readonly string[] {
   const { plan, clients } = facts;
   const sum = (which: "train" | "validation" | "test"): number => clients.reduce((total, c) => total + c[which], 0);
   const cut = [...(facts.truncated > 0 ? [`${number(facts.truncated)} cut`] : []), ...(facts.dropped > 0 ? [`${number(facts.dropped)} left out`] : [])];
@@ -152,6 +156,7 @@ function describe(facts: Omit<DryRun, "lines">, { model, perRound }: { readonly 
     `Adapter    ${plan.adapter.method}, trainable params: ${number(facts.trainableParameters)} || all params: ${number(facts.allParameters)} || trainable%: ${((100 * facts.trainableParameters) / facts.allParameters).toFixed(4)}`,
     `Clients    ${clients.length}, ${perRound} in a round; rows: ${number(sum("train"))} train, ${number(sum("validation"))} validation, ${number(sum("test"))} test, ${number(facts.globalTest)} global test`,
     ...clients.map((c) => `           ${c.name}: ${number(c.train)} / ${number(c.validation)} / ${number(c.test)}`),
+    ...(leftOut === "" ? [] : [`           ${leftOut}`]),
     `Tokens     ${number(facts.tokens)}${cut.length > 0 ? ` (rows: ${cut.join(", ")})` : ""}`,
     `Training   ${plan.federation.rounds} rounds of ${plan.training.local_steps} steps of ${plan.training.batch_size} examples; baselines: ${plan.baselines.join(", ") || "none"}; ${number(facts.steps)} steps in all`,
     `Traffic    ${bytes(facts.bytesPerRound)} a round, down and up together`,

@@ -36,6 +36,8 @@ const resolvedSchema = z.strictObject({
   model_folder: z.string(),
   model_sha256: hash,
   data_sha256: hash,
+  /** Values of partition.field that make no client, with their rows. */
+  left_out: z.record(z.string(), positive).optional(),
 });
 
 const planSchema = experimentSchema.extend({ resolved: resolvedSchema });
@@ -62,6 +64,7 @@ export function resolvePlan(config: ExperimentConfig, { model, data, device }: {
       model_folder: model.folder,
       model_sha256: model.sha256,
       data_sha256: data.sha256,
+      ...(data.record.manifest.leftOut.length > 0 && { left_out: Object.fromEntries(data.record.manifest.leftOut.map(({ name, rows }) => [name, rows])) }),
     },
   };
 }

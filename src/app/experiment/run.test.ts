@@ -86,6 +86,34 @@ describe("a run", () => {
     expect(adapterHash(two.folder)).toBe(adapterHash(one.folder));
   });
 
+  it("by a derived field says in its opening, its plan and a dry run which values it left out", async () => {
+    const row = (instruction: string, output: string): string => JSON.stringify({ instruction, output });
+    const rows = [...Array.from({ length: 120 }, (_, i) => row(`Write a Python program that prints ${i}.`, `print(${i})`)), ...Array.from({ length: 5 }, (_, i) => row(`Write a Ruby program that prints ${i}.`, `puts ${i}`)), row("Name a fruit.", "An apple.")];
+    writeFileSync(join(root, "code.jsonl"), rows.join("\n"));
+    const byLanguage = experiment("left-out", [`data={path: ${join(root, "code.jsonl")}, derive: [language], max_tokens: 512}`, "partition={method: field, field: language}"]);
+    const sentence = "Left out for fewer than 100 rows: Ruby (5); and 1 row whose language no rule can tell";
+    const going = run(byLanguage, options());
+    const events = await follow(going);
+    const opening = events.slice(0, events.findIndex(({ type }) => type === "run-started"));
+    expect(opening.flatMap((event) => (event.type === "note" ? [event.text] : []))).toContain(`${sentence}.`);
+    expect(readRun(going.folder).config).toMatch(/left_out:\n +Ruby: 5\n +\(not told\): 1/);
+    const dry = await dryRun(byLanguage, options());
+    expect(dry.lines.map((line) => line.trim())).toContain(sentence);
+    expect(dry.leftOut).toEqual([{ name: "Ruby", rows: 5 }, { name: "(not told)", rows: 1 }]);
+    expect(await follow(resume(going.folder, options()))).toMatchObject([{ type: "note", text: "The run was finished already; its adapter is in place." }]);
+  });
+
+  it.skipIf(!existsSync("../shared/data"))("says in its opening what the licence of a built-in data set asks (needs ../shared)", async () => {
+    process.env["FEDTUNE_DATA"] = "../shared/data";
+    try {
+      const going = run(experiment("licence", ["data={name: codealpaca-6.5k, sample: 0.01, max_tokens: 256}", "partition={method: iid, clients: 2}"]), options());
+      const events = await follow(going, ({ type }) => type === "run-started");
+      expect(events.flatMap((event) => (event.type === "note" && event.level === "warning" ? [event.text] : []))).toContain("codealpaca-6.5k, CC-BY-NC-4.0: May be measured on; neither it nor an adapter trained on it is shipped.");
+    } finally {
+      delete process.env["FEDTUNE_DATA"];
+    }
+  });
+
   it("leaves no folder behind where its data is bad", async () => {
     const data = join(root, "bad.jsonl");
     writeFileSync(data, '{"text": "a"}\n{"text": \n');
