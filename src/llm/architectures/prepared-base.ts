@@ -15,7 +15,7 @@ import { readSafetensorsHeader } from "../../core/formats/safetensors.ts";
 import type { TensorDeclaration } from "../../core/formats/safetensors-header.ts";
 import { createSafetensorsWriter } from "../../core/formats/safetensors-writer.ts";
 import { cachedFile } from "../../core/store/cache.ts";
-import { declareHead, declareRounded, roundedBase, roundHead, roundWeight, type BasePrecision, type RoundedBase } from "./quantized-weights.ts";
+import { declareHead, declareRounded, roundedBase, roundHead, roundWeight, type HeldPrecision, type RoundedBase } from "./quantized-weights.ts";
 import type { WeightFiles } from "../../engine/graph/weights.ts";
 import { checkpointName, type ArchitectureModel, type CheckpointNaming } from "./architecture.ts";
 import type { BaseTensor } from "./sites.ts";
@@ -85,7 +85,7 @@ export function readBaseTensor(checkpoint: Checkpoint, model: CheckpointNaming &
 }
 
 /** Makes the prepared base of a checkpoint, or finds it in the cache. Memory: one tensor. */
-export async function prepareBase(folder: string, model: ArchitectureModel, precision: BasePrecision = "float32"): Promise<PreparedBase> {
+export async function prepareBase(folder: string, model: ArchitectureModel, precision: HeldPrecision = "float32"): Promise<PreparedBase> {
   const checkpoint = openCheckpoint(folder);
   checkShapes(checkpoint, model);
   const checkpointHash = await hashCheckpoint(checkpoint);
@@ -97,7 +97,7 @@ export async function prepareBase(folder: string, model: ArchitectureModel, prec
     const declarations = tensors.flatMap((t): readonly TensorDeclaration[] => {
       const own = rounded?.tensors.get(t.name);
       if (rounded !== undefined && own !== undefined) return declareRounded(rounded.precision, own);
-      return [{ name: t.name, dtype: "float32", shape: t.shape }, ...(t === rounded?.head ? declareHead(t) : [])];
+      return [{ name: t.name, dtype: "float32", shape: t.shape }, ...(rounded !== undefined && t === rounded.head ? declareHead(rounded.precision, t) : [])];
     });
     using writer = createSafetensorsWriter(temporaryPath, declarations, { align: PAGE_BYTES });
     for (const t of tensors) {
@@ -106,7 +106,7 @@ export async function prepareBase(folder: string, model: ArchitectureModel, prec
       const write = (declared: readonly TensorDeclaration[], parts: readonly Tensor[]): void => declared.forEach(({ name }, i) => writer.write(name, must(parts[i], name)));
       if (rounded !== undefined && own !== undefined) write(declareRounded(rounded.precision, own), roundWeight(rounded.precision, own, values));
       else writer.write(t.name, tensor("float32", t.shape, values));
-      if (t === rounded?.head) write(declareHead(t), roundHead(t, values));
+      if (rounded !== undefined && t === rounded.head) write(declareHead(rounded.precision, t), roundHead(rounded.precision, t, values));
     }
     writer.finish();
   });

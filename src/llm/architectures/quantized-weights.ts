@@ -3,6 +3,7 @@ import { must } from "../../core/base/errors.ts";
 import { tensor } from "../../core/base/tensor.ts";
 import type { Tensor } from "../../core/base/tensor.ts";
 import type { TensorDeclaration } from "../../core/formats/safetensors-header.ts";
+import { BYTE_LIMIT, byteZero, type ByteDType } from "../../engine/graph/byte-weights.ts";
 import type { GraphBuilder } from "../../engine/graph/builder.ts";
 import { INT4_BLOCK, int4MatMul, quantizedMatMul, roundedLinearCrossEntropy } from "../../engine/graph/operations.ts";
 import type { Value } from "../../engine/graph/value.ts";
@@ -28,44 +29,46 @@ interface Rounding {
   product(builder: GraphBuilder, rounded: RoundedTensor, x: Value): Value;
 }
 
-/** Largest magnitude of a signed number of 8 bits that has a negative. */
-const INT8_LIMIT = 127;
-
 /** Sizes `[in, out]` of a weight as its product takes it. */
 function sizesOf({ base: { shape: [rows = 0, columns = 0] }, layout }: RoundedTensor): { readonly k: number; readonly n: number } {
   return layout === "out_in" ? { k: columns, n: rows } : { k: rows, n: columns };
 }
 
 /** Each output by its own scale, largest magnitude / 127 (Dettmers et al. 2022, section 3.1); both layouts, as integer products have no transposed form. */
-const int8: Rounding = {
-  fits: () => true,
-  declare(rounded) {
-    const { k, n } = sizesOf(rounded);
-    const { name } = rounded.base;
-    return [{ name: `${name} int8`, dtype: "int8", shape: [k, n] }, { name: `${name} int8 transposed`, dtype: "int8", shape: [n, k] }, { name: `${name} int8 scales`, dtype: "float32", shape: [n] }];
-  },
-  round(rounded, values) {
-    const { k, n } = sizesOf(rounded);
-    const [outStride, inStride] = rounded.layout === "out_in" ? [k, 1] : [1, n];
-    const [byInput, byOutput, scales] = [new Int8Array(k * n), new Int8Array(k * n), new Float32Array(n)];
-    for (let o = 0; o < n; o++) {
-      let largest = 0;
-      for (let i = 0; i < k; i++) largest = Math.max(largest, Math.abs(values[o * outStride + i * inStride] ?? 0));
-      const scale = largest / INT8_LIMIT;
-      scales[o] = scale;
-      for (let i = 0; i < k && scale > 0; i++) {
-        const q = Math.round((values[o * outStride + i * inStride] ?? 0) / scale);
-        byInput[i * n + o] = q;
-        byOutput[o * k + i] = q;
+function inBytes(dtype: ByteDType): Rounding {
+  const zero = byteZero(dtype);
+  const bytes = (count: number): Int8Array | Uint8Array => (dtype === "uint8" ? new Uint8Array(count).fill(zero) : new Int8Array(count));
+  const rounding: Rounding = {
+    fits: () => true,
+    declare(rounded) {
+      const { k, n } = sizesOf(rounded);
+      const { name } = rounded.base;
+      return [{ name: `${name} ${dtype}`, dtype, shape: [k, n] }, { name: `${name} ${dtype} transposed`, dtype, shape: [n, k] }, { name: `${name} ${dtype} scales`, dtype: "float32", shape: [n] }];
+    },
+    round(rounded, values) {
+      const { k, n } = sizesOf(rounded);
+      const [outStride, inStride] = rounded.layout === "out_in" ? [k, 1] : [1, n];
+      const [byInput, byOutput, scales] = [bytes(k * n), bytes(k * n), new Float32Array(n)];
+      for (let o = 0; o < n; o++) {
+        let largest = 0;
+        for (let i = 0; i < k; i++) largest = Math.max(largest, Math.abs(values[o * outStride + i * inStride] ?? 0));
+        const scale = largest / BYTE_LIMIT;
+        scales[o] = scale;
+        for (let i = 0; i < k && scale > 0; i++) {
+          const q = Math.round((values[o * outStride + i * inStride] ?? 0) / scale) + zero;
+          byInput[i * n + o] = q;
+          byOutput[o * k + i] = q;
+        }
       }
-    }
-    return [tensor("int8", [k, n], byInput), tensor("int8", [n, k], byOutput), tensor("float32", [n], scales)];
-  },
-  product(builder, rounded, x) {
-    const [weight, transposed, scales] = weightsOf(builder, int8.declare(rounded));
-    return quantizedMatMul(x, { weight, transposed, scales });
-  },
-};
+      return [tensor(dtype, [k, n], byInput), tensor(dtype, [n, k], byOutput), tensor("float32", [n], scales)];
+    },
+    product(builder, rounded, x) {
+      const [weight, transposed, scales] = weightsOf(builder, rounding.declare(rounded));
+      return quantizedMatMul(x, { weight, transposed, scales });
+    },
+  };
+  return rounding;
+}
 
 /** What the value of largest magnitude is divided by to try scales of a block: −8 uses all sixteen numbers, smaller ones cut the largest off. */
 const INT4_DIVISORS = [-8, 8, -7.5, 7.5, 7, -7, -8.5, 8.5, -9, 9, -10] as const;
@@ -118,10 +121,18 @@ function weightsOf(builder: GraphBuilder, declarations: readonly TensorDeclarati
   return declarations.map(({ name, dtype, shape }) => builder.weight(name, dtype, shape)) as unknown as readonly [Value, Value, Value];
 }
 
-const ROUNDINGS = { int8, int4 } as const;
-/** Precisions that a base can be held in. */
+const ROUNDINGS = { int8: inBytes("int8"), uint8: inBytes("uint8"), int4 } as const;
+/** Precisions that a base can be asked for in. */
 export const BASE_PRECISIONS = ["float32", "int8", "int4"] as const;
 export type BasePrecision = (typeof BASE_PRECISIONS)[number];
+/** What a base is held in. 8 bits are signed, or unsigned about 128 where products with signed ones saturate: the same numbers. */
+export const HELD_PRECISIONS = ["float32", "int8", "uint8", "int4"] as const;
+export type HeldPrecision = (typeof HELD_PRECISIONS)[number];
+
+/** The dtype of 8-bit weights of a precision; undefined where it has none. */
+export function byteDType(precision: HeldPrecision): ByteDType | undefined {
+  return precision === "int8" || precision === "uint8" ? precision : undefined;
+}
 
 /** Which tensors of a base are held rounded, by name, and how. */
 export interface RoundedBase {
@@ -140,13 +151,13 @@ interface Model {
 }
 
 /** The tensors that a precision rounds: weights of linear modules that fit, and in 8 bits a copy of the output embedding. Undefined for float32. */
-export function roundedBase({ tensors, linears, tied, head }: Model, precision: BasePrecision): RoundedBase | undefined {
+export function roundedBase({ tensors, linears, tied, head }: Model, precision: HeldPrecision): RoundedBase | undefined {
   if (precision === "float32") return undefined;
   const layouts = new Map(linears.filter(({ isHead }) => !isHead).map((l) => [l.weight, l.layout]));
   const headName = tied.get(`${head.path}.weight`) ?? `${head.path}.weight`;
   return {
     precision,
-    head: precision === "int8" ? tensors.find(({ name }) => name === headName) : undefined,
+    head: byteDType(precision) !== undefined ? tensors.find(({ name }) => name === headName) : undefined,
     tensors: new Map(tensors.flatMap((base): [string, RoundedTensor][] => {
       const layout = layouts.get(base.parts[0]?.name ?? "");
       return layout === undefined || !ROUNDINGS[precision].fits(base) ? [] : [[base.name, { base, layout }]];
@@ -171,24 +182,25 @@ export function roundedProduct(builder: GraphBuilder, base: RoundedBase | undefi
 }
 
 /** What stands for the output embedding `[V, D]` in the loss: one rounding for the logits, by token, one for the way back, by element. */
-export function declareHead({ name, shape: [v = 0, d = 0] }: BaseTensor): readonly TensorDeclaration[] {
+export function declareHead(precision: RoundedBase["precision"], { name, shape: [v = 0, d = 0] }: BaseTensor): readonly TensorDeclaration[] {
+  const dtype = must(byteDType(precision), "8 bits");
   return [
-    { name: `${name} int8 head`, dtype: "int8", shape: [d, v] }, { name: `${name} int8 head scales`, dtype: "float32", shape: [v] },
-    { name: `${name} int8 head back`, dtype: "int8", shape: [v, d] }, { name: `${name} int8 head back scales`, dtype: "float32", shape: [d] },
+    { name: `${name} ${dtype} head`, dtype, shape: [d, v] }, { name: `${name} ${dtype} head scales`, dtype: "float32", shape: [v] },
+    { name: `${name} ${dtype} head back`, dtype, shape: [v, d] }, { name: `${name} ${dtype} head back scales`, dtype: "float32", shape: [d] },
   ];
 }
 
 /** The values of what `declareHead` declares. */
-export function roundHead(base: BaseTensor, values: Float32Array): readonly Tensor[] {
-  const [forward, , scales] = int8.round({ base, layout: "out_in" }, values);
-  const [back, , backScales] = int8.round({ base, layout: "in_out" }, values);
+export function roundHead(precision: RoundedBase["precision"], base: BaseTensor, values: Float32Array): readonly Tensor[] {
+  const [forward, , scales] = ROUNDINGS[precision].round({ base, layout: "out_in" }, values);
+  const [back, , backScales] = ROUNDINGS[precision].round({ base, layout: "in_out" }, values);
   return [must(forward, "head"), must(scales, "scales"), must(back, "head"), must(backScales, "scales")];
 }
 
 /** Losses of hidden rows by the rounded output embedding; undefined where the base has none. */
 export function roundedLoss(builder: GraphBuilder, base: RoundedBase | undefined, rows: { readonly hidden: Value; readonly targets: Value }, pieces: Parameters<typeof roundedLinearCrossEntropy>[3]): Value | undefined {
   if (base?.head === undefined) return undefined;
-  const values = declareHead(base.head).map(({ name, dtype, shape }) => builder.weight(name, dtype, shape));
+  const values = declareHead(base.precision, base.head).map(({ name, dtype, shape }) => builder.weight(name, dtype, shape));
   const part = (i: number): Value => must(values[i], "part of the head");
   return roundedLinearCrossEntropy(rows.hidden, { weight: part(0), scales: part(1), back: part(2), backScales: part(3) }, rows.targets, pieces);
 }
