@@ -29,7 +29,7 @@ export async function benchLoad({ model, precision, tokens, rank, repeats, threa
   const modelFolder = isShape(model) ? shapeFolder(model) : resolve(model);
   const { tensors } = await openArchitecture(modelFolder);
   const parameters = tensors.reduce((sum, { shape }) => sum + shape.reduce((n, d) => n * d, 1), 0);
-  const runtime = resolveRuntime(runtimeSchema.parse({ threads: threads ?? "auto", base_precision: precision }), { hiddenSize: readModelFacts(modelFolder).hiddenSize, clients: 1, stepTokens: tokens, parameters });
+  const runtime = await resolveRuntime(runtimeSchema.parse({ threads: threads ?? "auto", base_precision: precision }), { hiddenSize: readModelFacts(modelFolder).hiddenSize, clients: 1, stepTokens: tokens, parameters });
   const setup = {
     modelFolder, runtime, data: NO_EXAMPLES, packTokens: tokens, seed: 0, training: trainingSchema.parse({}),
     adapter: adapterSchema.parse({ r: rank, lora_alpha: 2 * rank, target_modules: ["q_proj", "v_proj"] }),

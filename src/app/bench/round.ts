@@ -135,7 +135,7 @@ async function benchTrainedRound(options: RoundBenchOptions, training: RoundTrai
   const modelFolder = resolve(training.model);
   const dataset = await fileRows(modelFolder, data, clients * steps, tokens);
   const { tensors } = await openArchitecture(modelFolder);
-  const runtime = resolveRuntime(runtimeSchema.parse({ threads: training.threads ?? "auto", base_precision: precision }), {
+  const runtime = await resolveRuntime(runtimeSchema.parse({ threads: training.threads ?? "auto", base_precision: precision }), {
     hiddenSize: readModelFacts(modelFolder).hiddenSize, clients, stepTokens: dataset.ids.length / (clients * steps), parameters: tensors.reduce((sum, { shape }) => sum + shape.reduce((n, d) => n * d, 1), 0),
   });
   const setup = {

@@ -77,7 +77,7 @@ export async function benchStep(options: StepBenchOptions): Promise<Readonly<Rec
   const rows = data === undefined ? randomRows(facts.vocabSize, batch * steps * clients, tokens) : await fileRows(modelFolder, data, options.examples, tokens);
   const { linears, tensors } = await openArchitecture(modelFolder);
   const parameters = tensors.reduce((sum, { shape }) => sum + shape.reduce((n, d) => n * d, 1), 0);
-  const runtime = resolveRuntime(
+  const runtime = await resolveRuntime(
     runtimeSchema.parse({
       threads: options.threads ?? "auto", base_precision: options.precision, tokens_per_micro_batch: options.tokensPerMicroBatch ?? "auto", clients_side_by_side: clients, activation_memory: options.activationMemory ?? "auto",
     }),

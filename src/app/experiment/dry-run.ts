@@ -58,7 +58,7 @@ export async function dryRun(experiment: Experiment, options: DryRunOptions = {}
   const device = await resolveDevice(config.runtime);
   const model = await prepareModel(config, signal === undefined ? {} : { signal });
   const data = await prepareData(experiment, { tokenizer: model.tokenizer, ...(signal && { signal }) });
-  const plan = resolvePlan(config, { model, data, device });
+  const plan = await resolvePlan(config, { model, data, device });
   const timed = await timeOneStep(plan, data, options);
   const { clients, globalTest } = data.partition;
   const perRound = sampleClients(clients.map((_, i) => i), { seed: plan.seed, round: 1, fraction: plan.federation.fraction, atLeast: plan.federation.min_clients }).length;

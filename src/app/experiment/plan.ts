@@ -11,6 +11,7 @@ import { fileErrorCode } from "../../core/base/file-errors.ts";
 import { canonicalJson, sha256 } from "../../core/base/hash.ts";
 import { DEVICES } from "../../engine/graph/onnx/emitter.ts";
 import type { ChosenDevice } from "../../engine/runtime/choose-device.ts";
+import { HELD_PRECISIONS } from "../../llm/architectures/quantized-weights.ts";
 import { resolveRuntime } from "../../llm/training/resolve-runtime.ts";
 import type { ResolvedRuntime } from "../../llm/training/setup.ts";
 import type { PreparedData } from "./data.ts";
@@ -27,6 +28,8 @@ const resolvedSchema = z.strictObject({
   /** What the device is called on the machine that the run started on. */
   device_name: z.string().optional(),
   threads: positive,
+  /** How the base is held: 8 bits signed or unsigned, whichever the machine multiplies exactly. */
+  base_precision: z.enum(HELD_PRECISIONS),
   clients_side_by_side: positive,
   tokens_per_micro_batch: positive,
   /** Most memory for the values of a training pass; absent: no limit. */
@@ -48,15 +51,16 @@ export type Plan = z.infer<typeof planSchema>;
 const SHORTEST_PACK = 128;
 
 /** Resolves the automatic choices of a config for this machine, this model and this data. */
-export function resolvePlan(config: ExperimentConfig, { model, data, device }: { readonly model: PreparedModel; readonly data: PreparedData; readonly device: ChosenDevice }): Plan {
+export async function resolvePlan(config: ExperimentConfig, { model, data, device }: { readonly model: PreparedModel; readonly data: PreparedData; readonly device: ChosenDevice }): Promise<Plan> {
   const packTokens = Math.max(longestExample(data), Math.min(SHORTEST_PACK, config.data.max_tokens));
-  const runtime = resolveRuntime(config.runtime, { hiddenSize: model.model.hiddenSize, clients: data.partition.clients.length, stepTokens: config.training.batch_size * meanLength(data), parameters: model.parameters, device: device.device });
+  const runtime = await resolveRuntime(config.runtime, { hiddenSize: model.model.hiddenSize, clients: data.partition.clients.length, stepTokens: config.training.batch_size * meanLength(data), parameters: model.parameters, device: device.device });
   return {
     ...config,
     resolved: {
       device: runtime.device,
       device_name: device.name,
       threads: runtime.threads,
+      base_precision: runtime.basePrecision,
       clients_side_by_side: runtime.clientsSideBySide,
       tokens_per_micro_batch: runtime.tokensPerMicroBatch,
       ...(runtime.activationBytes === undefined ? {} : { activation_bytes: runtime.activationBytes }),
@@ -81,8 +85,8 @@ function longestExample({ dataset: { offsets } }: PreparedData): number {
 }
 
 /** What a trainer needs to know of a plan's automatic choices. */
-export function runtimeOf({ resolved, runtime }: Plan): ResolvedRuntime {
-  return { device: resolved.device, threads: resolved.threads, basePrecision: runtime.base_precision, clientsSideBySide: resolved.clients_side_by_side, tokensPerMicroBatch: resolved.tokens_per_micro_batch, ...(resolved.activation_bytes === undefined ? {} : { activationBytes: resolved.activation_bytes }) };
+export function runtimeOf({ resolved }: Plan): ResolvedRuntime {
+  return { device: resolved.device, threads: resolved.threads, basePrecision: resolved.base_precision, clientsSideBySide: resolved.clients_side_by_side, tokensPerMicroBatch: resolved.tokens_per_micro_batch, ...(resolved.activation_bytes === undefined ? {} : { activationBytes: resolved.activation_bytes }) };
 }
 
 /** SHA-256 of all that decides about the result: not how many workers do the work, nor where it is written. */

@@ -49,7 +49,7 @@ export function run(experiment: Experiment, options: RunOptions = {}): Run {
     };
     const device = await resolveDevice(config.runtime);
     const { model, data } = await prepare(experiment, { tell, clock, signal });
-    const plan = resolvePlan(config, { model, data, device });
+    const plan = await resolvePlan(config, { model, data, device });
     folder = createRunFolder(place, { [PLAN]: formatPlan(plan), [MANIFEST]: `${JSON.stringify(data.record)}\n` });
     await go({ folder, plan, model, data, early }, { emit, signal, clock, options });
   }, options.signal);

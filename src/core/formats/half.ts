@@ -24,20 +24,23 @@ function buildHalfTable(): Uint32Array {
 
 let halfTable: Uint32Array | undefined;
 
-/** float16 bits `[n]` to float32 `[n]`, exactly; the payload of a NaN is kept. */
-export function float16ToFloat32(bits: Uint16Array): Float32Array<ArrayBuffer> {
+/**
+ * float16 bits `[n]` to float32 `[n]`, exactly; the payload of a NaN is kept. `out` may be the memory that ends with `bits`:
+ * an element is written only once those before it are read.
+ */
+export function float16ToFloat32(bits: Uint16Array, out = new Float32Array(bits.length)): Float32Array<ArrayBuffer> {
   halfTable ??= buildHalfTable();
   const table = halfTable;
-  const out = new Uint32Array(bits.length);
-  for (let i = 0; i < bits.length; i++) out[i] = table[bits[i] ?? 0] ?? 0;
-  return new Float32Array(out.buffer);
+  const words = new Uint32Array(out.buffer, out.byteOffset, bits.length);
+  for (let i = 0; i < bits.length; i++) words[i] = table[bits[i] ?? 0] ?? 0;
+  return out;
 }
 
-/** bfloat16 bits `[n]` to float32 `[n]`, exactly; the payload of a NaN is kept. */
-export function bfloat16ToFloat32(bits: Uint16Array): Float32Array<ArrayBuffer> {
-  const out = new Uint32Array(bits.length);
-  for (let i = 0; i < bits.length; i++) out[i] = (bits[i] ?? 0) << 16;
-  return new Float32Array(out.buffer);
+/** bfloat16 bits `[n]` to float32 `[n]`, exactly; the payload of a NaN is kept. `out` as for `float16ToFloat32`. */
+export function bfloat16ToFloat32(bits: Uint16Array, out = new Float32Array(bits.length)): Float32Array<ArrayBuffer> {
+  const words = new Uint32Array(out.buffer, out.byteOffset, bits.length);
+  for (let i = 0; i < bits.length; i++) words[i] = (bits[i] ?? 0) << 16;
+  return out;
 }
 
 /** The bits of a float16 nearest to the float32 with these bits, ties to even. */

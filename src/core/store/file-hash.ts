@@ -4,9 +4,9 @@
  * last of these no program can set back.
  */
 import { createHash } from "node:crypto";
-import { createReadStream, mkdirSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { mkdirSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { open } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { sha256 } from "../base/hash.ts";
 import { withFileErrors } from "../base/file-errors.ts";
 import { cacheFolder } from "./cache.ts";
@@ -51,7 +51,16 @@ export async function hashFile(path: string, { folder = join(cacheFolder(), "has
   if (known !== undefined) return known;
   const begunMs = Date.now();
   const hash = createHash("sha256");
-  await pipeline(createReadStream(real, { highWaterMark: 1 << 20 }), hash);
+  {
+    // One buffer: a stream's would wait for the garbage collector, tens of megabytes of them.
+    const buffer = new Uint8Array(1 << 20);
+    await using file = await open(real);
+    for (;;) {
+      const { bytesRead } = await file.read(buffer, 0, buffer.length);
+      if (bytesRead === 0) break;
+      hash.update(buffer.subarray(0, bytesRead));
+    }
+  }
   const value = hash.digest("hex");
   if (begunMs - before.changedMs > SETTLED_MS && stateOf(real).text === before.text) {
     try {

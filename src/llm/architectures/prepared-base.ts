@@ -1,11 +1,11 @@
 /**
- * The prepared base: one cache file per checkpoint, layout and precision, made once tensor by tensor and then mapped by
+ * The prepared base: one cache file per checkpoint, layout and precision, made once chunk by chunk and then mapped by
  * every session and process. Checks the checkpoint's shapes against what config.json promises.
  */
 import { basename, dirname } from "node:path";
 import { didYouMean, FedtuneError, must } from "../../core/base/errors.ts";
 import { canonicalJson, sha256 } from "../../core/base/hash.ts";
-import { elementCount, formatShape, sameShape, tensor, type Tensor } from "../../core/base/tensor.ts";
+import { elementCount, formatShape, sameShape } from "../../core/base/tensor.ts";
 import { openCheckpoint } from "../../core/formats/checkpoint.ts";
 import type { Checkpoint } from "../../core/formats/checkpoint.ts";
 import { readSafetensorsHeader } from "../../core/formats/safetensors.ts";
@@ -13,9 +13,10 @@ import type { TensorDeclaration } from "../../core/formats/safetensors-header.ts
 import { createSafetensorsWriter } from "../../core/formats/safetensors-writer.ts";
 import { cachedFile } from "../../core/store/cache.ts";
 import { hashFile } from "../../core/store/file-hash.ts";
-import { declareHead, declareRounded, roundedBase, roundHead, roundWeight, type BasePrecision, type RoundedBase } from "./quantized-weights.ts";
+import { declareHead, declareRounded, roundedBase, writeHead, writeRounded, type HeldPrecision, type RoundedBase } from "./quantized-weights.ts";
 import type { WeightFiles } from "../../engine/graph/weights.ts";
 import { checkpointName, type ArchitectureModel, type CheckpointNaming } from "./architecture.ts";
+import { createRowReader } from "./base-rows.ts";
 import type { BaseTensor } from "./sites.ts";
 
 /** Mapped files start their data on a page. */
@@ -62,24 +63,13 @@ export function checkShapes(checkpoint: Checkpoint, model: ArchitectureModel): v
   }
 }
 
-function readJoined(checkpoint: Checkpoint, model: ArchitectureModel, { shape, parts }: BaseTensor): Float32Array {
-  const joined = new Float32Array(elementCount(shape));
-  let at = 0;
-  for (const { name } of parts) {
-    const { data } = checkpoint.readFloat32(checkpointName(checkpoint, model, name));
-    joined.set(data, at);
-    at += data.length;
-  }
-  return joined;
-}
-
 /** One tensor by its name in the model, tied names included, as float32. */
 export function readBaseTensor(checkpoint: Checkpoint, model: CheckpointNaming & Pick<ArchitectureModel, "tied">, name: string): Float32Array {
   return checkpoint.readFloat32(checkpointName(checkpoint, model, model.tied.get(name) ?? name)).data;
 }
 
-/** Makes the prepared base of a checkpoint, or finds it in the cache. Memory: one tensor. */
-export async function prepareBase(folder: string, model: ArchitectureModel, precision: BasePrecision = "float32"): Promise<PreparedBase> {
+/** Makes the prepared base of a checkpoint, or finds it in the cache. Memory: a few chunks of rows, however large the checkpoint is. */
+export async function prepareBase(folder: string, model: ArchitectureModel, precision: HeldPrecision = "float32"): Promise<PreparedBase> {
   const checkpoint = openCheckpoint(folder);
   checkShapes(checkpoint, model);
   const checkpointHash = await hashCheckpoint(checkpoint);
@@ -91,16 +81,16 @@ export async function prepareBase(folder: string, model: ArchitectureModel, prec
     const declarations = tensors.flatMap((t): readonly TensorDeclaration[] => {
       const own = rounded?.tensors.get(t.name);
       if (rounded !== undefined && own !== undefined) return declareRounded(rounded.precision, own);
-      return [{ name: t.name, dtype: "float32", shape: t.shape }, ...(t === rounded?.head ? declareHead(t) : [])];
+      return [{ name: t.name, dtype: "float32", shape: t.shape }, ...(rounded !== undefined && t === rounded.head ? declareHead(rounded.precision, t) : [])];
     });
     using writer = createSafetensorsWriter(temporaryPath, declarations, { align: PAGE_BYTES });
+    const rowsOf = createRowReader(checkpoint, model);
     for (const t of tensors) {
-      const values = readJoined(checkpoint, model, t);
+      const rows = rowsOf(t);
       const own = rounded?.tensors.get(t.name);
-      const write = (declared: readonly TensorDeclaration[], parts: readonly Tensor[]): void => declared.forEach(({ name }, i) => writer.write(name, must(parts[i], name)));
-      if (rounded !== undefined && own !== undefined) write(declareRounded(rounded.precision, own), roundWeight(rounded.precision, own, values));
-      else writer.write(t.name, tensor("float32", t.shape, values));
-      if (t === rounded?.head) write(declareHead(t), roundHead(t, values));
+      if (rounded !== undefined && own !== undefined) writeRounded(rounded.precision, own, { rows, writer });
+      else for (const { first, count, values } of rows.chunks()) writer.writeBlock(t.name, { row: first, column: 0, rows: count, columns: rows.columns, data: values });
+      if (rounded !== undefined && t === rounded.head) writeHead(rounded.precision, t, { rows, writer });
     }
     writer.finish();
   });

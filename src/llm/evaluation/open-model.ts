@@ -44,7 +44,7 @@ export async function openJudgedModel({ model: name, revision, adapter, runtime 
   const { device } = await resolveDevice(wanted);
   const trainer = await createTrainer({
     modelFolder, ...(settings === undefined ? {} : { adapter: settings }), inferenceOnly: true, training: trainingSchema.parse({}),
-    runtime: resolveRuntime(wanted, { hiddenSize: model.hiddenSize, clients: 1, stepTokens: 1, device }), data: NO_EXAMPLES, packTokens: 1, seed: 0,
+    runtime: await resolveRuntime(wanted, { hiddenSize: model.hiddenSize, clients: 1, stepTokens: 1, device }), data: NO_EXAMPLES, packTokens: 1, seed: 0,
   });
   try {
     return {

@@ -17,6 +17,7 @@ import { adaptedBy, generateByAdapter } from "./generate-by-adapter.ts";
 import type { AdaptedModel } from "./graphs.ts";
 import { OpenedAdapter } from "./opened-adapter.ts";
 import { packsOf } from "./packs.ts";
+import { requireExact } from "./resolve-runtime.ts";
 import { scoreTexts } from "./score.ts";
 import { SessionPool } from "./session-pool.ts";
 import type { TrainerSetup } from "./setup.ts";
@@ -50,6 +51,7 @@ export async function openModel(setup: TrainerSetup): Promise<OpenedModel> {
   const { modelFolder, adapter: settings, seed } = setup;
   const model = await openArchitecture(modelFolder);
   const adapter = settings === undefined ? undefined : bindFor(settings, model, setup);
+  await requireExact(setup.runtime.basePrecision);
   const base = await prepareBase(modelFolder, model, setup.runtime.basePrecision);
   const sessions = new SessionPool({ model, adapter, rounded: base.rounded, weights: base.weights, runtime: setup.runtime, training: setup.training, packTokens: setup.packTokens });
   const opened = settings === undefined || adapter === undefined ? undefined : new OpenedAdapter({ settings, adapter, seed, context: startContext(modelFolder, model), encoder: () => sessions.encoder() });

@@ -1,10 +1,13 @@
 /** Resolves the automatic choices of the runtime once, so that a resume reuses them. */
 import { availableParallelism, totalmem } from "node:os";
 import { FedtuneError } from "../../core/base/errors.ts";
+import { BYTE_DTYPES, type ByteDType } from "../../engine/graph/byte-weights.ts";
+import { isExactProduct } from "../../engine/runtime/byte-products.ts";
 import { chooseDevice } from "../../engine/runtime/choose-device.ts";
 import type { ChosenDevice } from "../../engine/runtime/choose-device.ts";
 import type { MachineDevices } from "../../engine/runtime/machine-devices.ts";
 import type { Device } from "../../engine/graph/onnx/emitter.ts";
+import { byteDType, type BasePrecision, type HeldPrecision } from "../architectures/quantized-weights.ts";
 import type { ResolvedRuntime } from "./setup.ts";
 import { parseSize, type RuntimeSettings } from "./settings.ts";
 
@@ -41,15 +44,38 @@ function activationBytes(setting: RuntimeSettings["activation_memory"], paramete
   return Math.floor(Math.min(totalmem() * ACTIVATIONS.machineShare, Math.max(ACTIVATIONS.leastBytes, ACTIVATIONS.baseShare * 4 * parameters)));
 }
 
-/** The settings with every `auto` replaced. A group is never larger than the clients of a round. */
-export function resolveRuntime(settings: RuntimeSettings, { hiddenSize, clients, stepTokens, parameters = 0, device = "cpu" }: RuntimeFacts): ResolvedRuntime {
+/**
+ * How a base of the precision asked for is held: 8 bits in the first form whose products are exact on this machine.
+ * @throws FedtuneError("resources") where no form is
+ */
+export async function holdPrecision(asked: BasePrecision, isExact: (dtype: ByteDType) => Promise<boolean> = isExactProduct): Promise<HeldPrecision> {
+  if (byteDType(asked) === undefined) return asked;
+  for (const dtype of BYTE_DTYPES) if (await isExact(dtype)) return dtype;
+  throw new FedtuneError("resources", { where: `runtime.base_precision: ${asked}`, expected: "a processor on which onnxruntime multiplies bytes exactly", got: "wrong sums in every form", remedy: "Choose runtime.base_precision=float32 or int4" });
+}
+
+/**
+ * Refuses a precision that another machine resolved and whose products are wrong here.
+ * @throws FedtuneError("resources") with the way out
+ */
+export async function requireExact(held: HeldPrecision, isExact: (dtype: ByteDType) => Promise<boolean> = isExactProduct): Promise<void> {
+  const dtype = byteDType(held);
+  if (dtype === undefined || (await isExact(dtype))) return;
+  throw new FedtuneError("resources", { where: "8-bit base", expected: `exact products with ${dtype} weights, as resolved when the run started`, got: "sums that saturate on this machine", remedy: "Resume where the run began, or start a new run here" });
+}
+
+/**
+ * The settings with every `auto` replaced. A group is never larger than the clients of a round.
+ * @throws what `holdPrecision` throws
+ */
+export async function resolveRuntime(settings: RuntimeSettings, { hiddenSize, clients, stepTokens, parameters = 0, device = "cpu" }: RuntimeFacts): Promise<ResolvedRuntime> {
   const tiny = hiddenSize <= TINY_WIDTH;
   const { threads, clients_side_by_side: sideBySide, tokens_per_micro_batch: tokens } = settings;
   const bytes = activationBytes(settings.activation_memory, parameters);
   const fitting = tiny ? Math.min(SIDE_BY_SIDE.most, Math.floor(SIDE_BY_SIDE.tokens / stepTokens)) : 1;
   return {
     device,
-    basePrecision: settings.base_precision,
+    basePrecision: await holdPrecision(settings.base_precision),
     threads: threads === "auto" ? availableParallelism() : threads,
     clientsSideBySide: Math.max(1, Math.min(clients, sideBySide === "auto" ? fitting : sideBySide)),
     tokensPerMicroBatch: tokens === "auto" ? (tiny ? TOKENS.tiny : TOKENS.other) : tokens,
