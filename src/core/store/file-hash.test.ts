@@ -1,13 +1,12 @@
 import { appendFileSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, expect, test, vi } from "vitest";
+import { afterAll, afterEach, expect, test } from "vitest";
 import { sha256 } from "../base/hash.ts";
 import { hashFile } from "./file-hash.ts";
 
 const root = mkdtempSync(join(tmpdir(), "fedtune-hash-"));
 afterEach(() => {
-  vi.useRealTimers();
   rmSync(join(root, "hashes"), { recursive: true, force: true });
 });
 
@@ -28,33 +27,29 @@ function fileOf(name: string, content: string): string {
   return path;
 }
 
-/** The clock stands a minute after the file's last change, so that it counts as settled. */
-function settle(path: string): void {
-  vi.useFakeTimers({ toFake: ["Date"], now: statSync(path).ctimeMs + 60_000 });
-}
+/** Hashes with a clock that is a minute ahead, so that a file just written counts as settled. */
+const hashSettled = (path: string): Promise<string> => hashFile(path, { folder, now: () => new Date(statSync(path).ctimeMs + 60_000) });
 
 test("a file is hashed once and then remembered, by its own state", async () => {
   const path = fileOf("a", "some weights");
-  settle(path);
-  expect(await hashFile(path, { folder })).toBe(sha256("some weights"));
+  expect(await hashSettled(path)).toBe(sha256("some weights"));
   const [entry = ""] = remembered();
   // Another hash, remembered in due form, is believed: the file is not read a second time.
   const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
   const other = sha256("other weights");
   writeFileSync(join(folder, entry), `${other} ${sha256([realpathSync(path), dev, ino, size, mtimeNs, ctimeNs].join("\n"), other)}\n`);
-  expect(await hashFile(path, { folder })).toBe(other);
+  expect(await hashSettled(path)).toBe(other);
 });
 
 test("a file that changed is hashed anew, also where its size and its time of change are as before", async () => {
   const path = fileOf("b", "one");
   const { atime, mtime } = statSync(path);
-  settle(path);
-  await hashFile(path, { folder });
+  await hashSettled(path);
   writeFileSync(path, "two");
   utimesSync(path, atime, mtime);
-  expect(await hashFile(path, { folder })).toBe(sha256("two"));
+  expect(await hashSettled(path)).toBe(sha256("two"));
   appendFileSync(path, "!");
-  expect(await hashFile(path, { folder })).toBe(sha256("two!"));
+  expect(await hashSettled(path)).toBe(sha256("two!"));
 });
 
 test("a file that was written a moment ago is not remembered", async () => {
@@ -65,13 +60,12 @@ test("a file that was written a moment ago is not remembered", async () => {
 
 test("a damaged memory is not believed", async () => {
   const path = fileOf("d", "sound");
-  settle(path);
-  await hashFile(path, { folder });
+  await hashSettled(path);
   const [entry = ""] = remembered();
   writeFileSync(join(folder, entry), readFileSync(join(folder, entry), "utf8").replace(/^./, (c) => (c === "0" ? "1" : "0")));
-  expect(await hashFile(path, { folder })).toBe(sha256("sound"));
+  expect(await hashSettled(path)).toBe(sha256("sound"));
   writeFileSync(join(folder, entry), `${sha256("other")}\n`);
-  expect(await hashFile(path, { folder })).toBe(sha256("sound"));
+  expect(await hashSettled(path)).toBe(sha256("sound"));
 });
 
 test("a file that is not there is named", async () => {

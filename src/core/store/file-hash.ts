@@ -36,12 +36,17 @@ function recall(remembered: string, state: string): string | undefined {
   }
 }
 
+export interface FileHashOptions {
+  /** Where hashes are remembered; default: in `cacheFolder()`. */
+  readonly folder?: string;
+  readonly now?: () => Date;
+}
+
 /**
  * Lower-case hexadecimal SHA-256 of a file's bytes.
- * @param folder where hashes are remembered; default: in `cacheFolder()`
  * @throws FedtuneError("resources") where the file cannot be read
  */
-export async function hashFile(path: string, { folder = join(cacheFolder(), "hashes") }: { readonly folder?: string } = {}): Promise<string> {
+export async function hashFile(path: string, { folder = join(cacheFolder(), "hashes"), now = () => new Date() }: FileHashOptions = {}): Promise<string> {
   const [real, before] = withFileErrors(path, "a file to read", () => {
     const found = realpathSync(path);
     return [found, stateOf(found)];
@@ -49,7 +54,7 @@ export async function hashFile(path: string, { folder = join(cacheFolder(), "has
   const remembered = join(folder, sha256(before.text));
   const known = recall(remembered, before.text);
   if (known !== undefined) return known;
-  const begunMs = Date.now();
+  const begunMs = now().getTime();
   const hash = createHash("sha256");
   {
     // One buffer: a stream's would wait for the garbage collector, tens of megabytes of them.

@@ -122,6 +122,16 @@ describe("symbolic dimensions of an encoded graph", () => {
 });
 
 describe("an encoded graph", () => {
+  test("declares the shapes of the values inside, with other symbols every 512 nodes", () => {
+    const builder = new GraphBuilder();
+    let x = builder.input("x", "float32", ["T", 3]);
+    for (let i = 0; i < 513; i++) x = mul(x, 1.5 + i);
+    builder.output("y", x);
+    const declared = decode(builder.finish()).valueInfo.map(({ type }) => (type?.value.case === "tensorType" ? type.value.value.shape?.dim.map(({ value }) => value.value) : []));
+    expect(declared).toHaveLength(513);
+    expect([declared[0], declared[511], declared[512]]).toEqual([["T@0", 3n], ["T@0", 3n], ["T@1", 3n]]);
+  });
+
   test("has equal bytes for equal graphs", () => {
     const build = (): Graph => {
       const builder = new GraphBuilder();
