@@ -73,6 +73,8 @@ describe("the language of code", () => {
 
 const labelsSchema = z.object({ sha256: z.string(), first: z.record(z.string(), z.string().nullable()), second: z.record(z.string(), z.string().nullable()) });
 
+const rowSchema = z.object({ instruction: z.string(), input: z.string(), output: z.string() });
+
 interface Counts {
   right: number;
   told: number;
@@ -84,7 +86,7 @@ describe("on rows of CodeAlpaca that were read and labelled by hand (needs ../sh
 
   /** How often the rule is right, over all and by language; "none" stands for no language. */
   function measure(labels: Readonly<Record<string, string | null>>): { readonly right: number; readonly of: number; readonly byLanguage: ReadonlyMap<string, Counts> } {
-    const rows = readFileSync(path, "utf8").trim().split("\n").map((line) => z.object({ instruction: z.string(), input: z.string(), output: z.string() }).parse(JSON.parse(line)));
+    const rows = readFileSync(path, "utf8").split("\n");
     const byLanguage = new Map<string, Counts>();
     const count = (name: string): Counts => {
       const counts = byLanguage.get(name) ?? { right: 0, told: 0, labelled: 0 };
@@ -93,8 +95,8 @@ describe("on rows of CodeAlpaca that were read and labelled by hand (needs ../sh
     };
     let right = 0;
     for (const [index, label] of Object.entries(labels)) {
-      const row = rows[Number(index)];
-      const told = (row && language.derive({ ...row, text: "" })) ?? "none";
+      const row = rowSchema.parse(JSON.parse(rows[Number(index)] ?? ""));
+      const told = language.derive({ ...row, text: "" }) ?? "none";
       const meant = label ?? "none";
       count(told).told++;
       count(meant).labelled++;
