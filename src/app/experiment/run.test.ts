@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sha256 } from "../../core/base/hash.ts";
 import { createArithmeticTrainer, type ArithmeticOptions } from "../../federation/rounds/arithmetic.fixture.ts";
 import type { RunEvent } from "../../federation/rounds/events.ts";
+import type { TrainerSetup } from "../../llm/training/setup.ts";
 import { partitionExperiment } from "./data.ts";
 import { dryRun } from "./dry-run.ts";
 import { loadExperiment } from "./load.ts";
@@ -170,6 +171,28 @@ describe("a run that is resumed", () => {
     for (const name of ["journal.jsonl", "metrics.jsonl", "blobs", "adapter"]) rmSync(join(copy, name), { recursive: true });
     await follow(resume(copy, options()));
     expect(adapterHash(copy)).toBe(adapterHash(going.folder));
+  });
+
+  it("holds its base as its plan says, not as this machine would", async () => {
+    const held: string[] = [];
+    const watching = { createTrainer: async (setup: TrainerSetup) => {
+      held.push(setup.runtime.basePrecision);
+      return createArithmeticTrainer({});
+    } };
+    const going = run(experiment("held", ["runtime.base_precision=int8"]), watching);
+    await follow(going);
+    const plan = readFileSync(join(going.folder, "experiment.yaml"), "utf8");
+    const [, here = ""] = /^ {2}base_precision: (int8|uint8)$/m.exec(plan.slice(plan.indexOf("\nresolved:"))) ?? [];
+    expect(new Set(held)).toEqual(new Set([here]));
+    // A run that another machine began, and that has not got further than its plan.
+    const other = here === "int8" ? "uint8" : "int8";
+    const copy = join(root, "held-copy");
+    cpSync(going.folder, copy, { recursive: true });
+    for (const name of ["journal.jsonl", "metrics.jsonl", "blobs", "adapter"]) rmSync(join(copy, name), { recursive: true });
+    writeFileSync(join(copy, "experiment.yaml"), plan.slice(0, plan.indexOf("\nresolved:")) + plan.slice(plan.indexOf("\nresolved:")).replace(`base_precision: ${here}`, `base_precision: ${other}`));
+    held.length = 0;
+    await follow(resume(copy, watching));
+    expect(new Set(held)).toEqual(new Set([other]));
   });
 
   it("during its export writes the adapter whole", async () => {

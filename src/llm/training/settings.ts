@@ -49,7 +49,7 @@ export function parseSize(text: string): number {
 
 export const runtimeSchema = z.strictObject({
   device: z.enum([...DEVICES, "auto"]).default("auto").describe("where the graphs run; auto: cuda where its files and a GPU are, else webgpu where a real adapter is measured to be faster, else cpu"),
-  base_precision: z.enum(BASE_PRECISIONS).default("float32").describe("how the frozen base is held: float32; int8: linear modules rounded to 8 bits by output, and rows of activations and gradients in each product (fast); int4: linear modules in blocks of 32 (small)"),
+  base_precision: z.enum(BASE_PRECISIONS).default("float32").describe("how the frozen base is held: float32; int8: linear modules rounded to 8 bits by output, and rows of activations and gradients in each product (half the memory; faster too on processors with VNNI); int4: linear modules in blocks of 32 (small)"),
   threads: z.union([z.literal("auto"), z.int().positive()]).default("auto").describe("threads of one session"),
   workers: z.int().positive().default(1).describe("worker threads that simulate clients at the same time; the result does not depend on it"),
   clients_side_by_side: z.union([z.literal("auto"), z.int().positive()]).default("auto").describe("clients that train in one pass over the base"),
