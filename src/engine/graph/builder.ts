@@ -24,7 +24,6 @@ export class GraphBuilder implements NodeSink {
   readonly #outputs: NamedValue[] = [];
   readonly #known = new Map<string, readonly Value[]>();
   readonly #names = new Set<string>();
-  readonly #makers = new Map<ValueId, Node>();
 
   #value(type: TensorType): Value {
     const value: Value = Object.freeze({ id: this.#values.length, builder: this, dtype: type.dtype, shape: Object.freeze([...type.shape]) });
@@ -84,9 +83,7 @@ export class GraphBuilder implements NodeSink {
     if (known !== undefined) return known;
     const outputs = OPS[op].infer(inputs, attributes).map((type) => this.#value(type));
     // The union of nodes is built per op; here K is generic, so TypeScript cannot pick the member.
-    const node = freeze({ op, inputs: inputs.map((v) => v.id), attributes: freeze(structuredClone(attributes)), outputs: outputs.map((v) => v.id) }) as Node;
-    this.#nodes.push(node);
-    for (const { id } of outputs) this.#makers.set(id, node);
+    this.#nodes.push(freeze({ op, inputs: inputs.map((v) => v.id), attributes: freeze(structuredClone(attributes)), outputs: outputs.map((v) => v.id) }) as Node);
     this.#known.set(key, outputs);
     return outputs;
   }
@@ -100,11 +97,6 @@ export class GraphBuilder implements NodeSink {
   /** The nodes so far, oldest first. */
   get nodes(): readonly Node[] {
     return this.#nodes;
-  }
-
-  /** The node that made a value; undefined for inputs, weights and constants. */
-  maker(value: Value): Node | undefined {
-    return this.#makers.get(value.id);
   }
 
   /** The value with this id. */

@@ -1,7 +1,7 @@
 /** A value of a graph that is being built, and the little of a builder that operations need. */
 import type { Tensor } from "../../core/base/tensor.ts";
 import type { OpAttributes, OpName } from "./op-attributes.ts";
-import type { Node, TensorType, ValueId } from "./types.ts";
+import type { TensorType, ValueId } from "./types.ts";
 
 /** Where operations put their nodes. */
 export interface NodeSink {
@@ -9,10 +9,6 @@ export interface NodeSink {
   emit<K extends OpName>(op: K, inputs: readonly Value[], attributes: OpAttributes[K]): readonly Value[];
   /** A small tensor inside the graph. */
   constant(tensor: Tensor): Value;
-  /** The node that made a value; undefined for inputs, weights and constants. */
-  maker(value: Value): Node | undefined;
-  /** The value with this id. */
-  valueOf(id: ValueId): Value;
 }
 
 /** A value of a graph that is being built. */

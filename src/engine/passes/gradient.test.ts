@@ -4,7 +4,7 @@ import { sumAll } from "../../../test/support/op-graph.ts";
 import { must } from "../../core/base/errors.ts";
 import { normals, randomKey } from "../../core/base/random.ts";
 import { GraphBuilder } from "../graph/builder.ts";
-import { add, cast, crossEntropy, exp, isFinite, lessOrEqual, matMul, mul, reduceMax, reduceSum, reshape, rmsNorm, rotaryEmbedding, scalar, sigmoid, sin, softmax, stopGradient, where } from "../graph/operations.ts";
+import { add, cast, crossEntropy, exp, isFinite, lessOrEqual, matMul, mul, reduceMax, reduceSum, rmsNorm, rotaryEmbedding, scalar, sigmoid, sin, stopGradient, where } from "../graph/operations.ts";
 import type { Value } from "../graph/value.ts";
 import type { Graph } from "../graph/types.ts";
 import { evaluateReference } from "../runtime/reference.ts";
@@ -51,29 +51,6 @@ describe("the gradient of a graph", () => {
     const seed = builder.input("seed", "float32", [3]);
     const after = sin(y);
     expect(gradient(builder, { value: y, seed }, [idle, y, after])).toEqual([undefined, seed, undefined]);
-  });
-
-  test("goes through softmax and the product behind it in one pass over the scores, to the same slopes", () => {
-    const [keys, rows, width] = [5, 6, 3];
-    // Queries lie in two groups under one another, as in grouped attention: the weights change their shape on the way.
-    const attention = (apart: boolean) => {
-      const builder = new GraphBuilder();
-      const [scores, values, seed] = [builder.input("scores", "float32", [2, 2, rows / 2, keys]), builder.input("values", "float32", [2, keys, width]), builder.input("seed", "float32", [2, rows, width])];
-      const weights = softmax(scores);
-      // A second reader of the weights, which adds nothing to the slopes: the short way is then not open.
-      const mixed = matMul(reshape(apart ? add(weights, mul(sigmoid(weights), 0)) : weights, [2, rows, keys]), values);
-      gradient(builder, { value: mixed, seed }, [scores, values]).forEach((slope, i) => builder.output(`d${i}`, must(slope, "slope")));
-      builder.output("y", mixed);
-      return builder.finish();
-    };
-    const feeds = { scores: draw("scores", [2, 2, 3, keys]), values: draw("values", [2, keys, width]), seed: draw("seed", [2, rows, width]) };
-    const passes = (graph: Graph): number => graph.nodes.filter(({ op, outputs }) => op !== "Softmax" && op !== "Reshape" && op !== "MatMul" && outputs.some((id) => graph.values[id]?.shape.at(-1) === keys)).length;
-    const [short, long] = [attention(false), attention(true)];
-    for (const name of ["d0", "d1"]) expect(relativeError(evaluate(short, feeds, name), evaluate(long, feeds, name))).toBeLessThan(1e-12);
-    expect(passes(short)).toBe(1);
-    expect(passes(long)).toBeGreaterThan(3);
-    const loss = (): number => evaluate(long, feeds, "y").reduce((total, y, i) => total + y * (feeds.seed.data[i] ?? 0), 0);
-    expect(relativeError(evaluate(short, feeds, "d0"), centralDifferences(loss, feeds.scores.data))).toBeLessThan(1e-7);
   });
 
   test("takes a value in the middle as a parameter", () => {

@@ -9,38 +9,10 @@ import { sumToShape } from "./elementwise.ts";
 import { arity1, arity2, arity3, shapeError } from "./record.ts";
 import type { OpRecord } from "./record.ts";
 
-/** The product `dO Vᵀ` that a gradient is, perhaps under another shape: its operands. */
-function productOf(dy: Value): { readonly left: Value; readonly right: Value } | undefined {
-  const { builder } = dy;
-  let node = builder.maker(dy);
-  while (node?.op === "Reshape") node = builder.maker(builder.valueOf(must(node.inputs[0], "input of Reshape")));
-  if (node?.op !== "MatMul" || node.attributes.transA || !node.attributes.transB || node.attributes.alpha !== 1) return undefined;
-  const [left, right] = node.inputs.map((id) => builder.valueOf(id));
-  return left === undefined || right === undefined ? undefined : { left, right };
-}
-
-/**
- * The softmax gradient y ∘ (dy − rowsum(y ∘ dy)) where y went into a product O = y V alone, so that dy = dO Vᵀ. Then
- * rowsum(y ∘ dy) = rowsum(dO ∘ O) (Dao et al. 2022, eq. 4), which is as wide as V and not as the scores, and taking it off is
- * one more column of the product: dy − D = [dO, −D] [V, 1]ᵀ. One pass over the scores is left of four.
- */
-function gradientThroughProduct(y: Value, { left, right }: { readonly left: Value; readonly right: Value }): Value | undefined {
-  const [last, width, keys] = [left.shape.length - 1, left.shape.at(-1), right.shape.at(-2)];
-  if (typeof width !== "number" || right.shape.length !== left.shape.length || keys === undefined) return undefined;
-  const weights = g.reshape(y, [...left.shape.slice(0, -1), keys]);
-  const sums = g.reduceSum(g.mul(left, g.matMul(weights, right)), [last]);
-  const ones = g.expand(g.reshape(g.scalar(right, 1), right.shape.map(() => 1)), right.shape.with(-1, 1));
-  const slope = g.matMul(g.concat([left, g.neg(sums)], last), g.concat([right, ones], last), { transB: true });
-  return g.reshape(g.mul(weights, slope), y.shape);
-}
-
 export const Softmax: OpRecord<OpAttributes["Softmax"]> = {
   infer: (inputs) => [arity1("Softmax", inputs)],
   gradient: ({ inputs: [x], outputs: [y], gradients: [dy] }) => {
     if (x === undefined || y === undefined || dy === undefined) return [];
-    const product = productOf(dy);
-    const short = product === undefined ? undefined : gradientThroughProduct(y, product);
-    if (short !== undefined) return [short];
     return [g.mul(y, g.sub(dy, g.reduceSum(g.mul(dy, y), [x.shape.length - 1])))];
   },
   reference: ([x]) => {
