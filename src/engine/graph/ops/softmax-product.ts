@@ -1,9 +1,10 @@
-/** Softmax and the product with what it weighs, as one op: together their gradient needs two passes over the scores less. */
+/** Softmax and the product with what it weighs, as one op: together their gradient takes one pass over the scores in place of four. */
 import { sameShape } from "../../../core/base/tensor.ts";
 import { must } from "../../../core/base/errors.ts";
 import { emitProduct } from "../onnx/product.ts";
 import * as g from "../operations.ts";
 import type { OpAttributes } from "../op-attributes.ts";
+import type { Value } from "../value.ts";
 import { MatMul } from "./linear.ts";
 import { Softmax } from "./normalisation.ts";
 import { arity2, dimAt, shapeError } from "./record.ts";
@@ -13,8 +14,9 @@ const PRODUCT = { transA: false, transB: false, alpha: 1 } as const;
 
 /**
  * Y = P V with P = softmax(S) by rows, S `[…, M, N]`, V `[…, N, E]`. Its second output is P, kept for the gradient:
- * dS = P ∘ (dY Vᵀ − rowsum(dY ∘ Y)), since rowsum(dP ∘ P) = rowsum(dY ∘ Y), E wide instead of N (Dao et al. 2022,
- * appendix B.2); dV = Pᵀ dY.
+ * dS = P ∘ (dY Vᵀ − D) with D = rowsum(dY ∘ Y), which is rowsum(dP ∘ P) but E wide instead of N (Dao et al. 2022, appendix
+ * B.2), and taken off by one more column of the product: dY Vᵀ − D = [dY, −D] [V, 1]ᵀ. One pass over the scores is left of
+ * four. dV = Pᵀ dY.
  */
 export const SoftmaxProduct: OpRecord<OpAttributes["SoftmaxProduct"]> = {
   infer: (inputs) => {
@@ -27,7 +29,12 @@ export const SoftmaxProduct: OpRecord<OpAttributes["SoftmaxProduct"]> = {
   gradient: ({ inputs: [scores, values], outputs: [y, p], gradients: [dy, dp], needs }) => {
     if (dp !== undefined) throw new Error("SoftmaxProduct: its second output is for its own gradient only");
     if (scores === undefined || values === undefined || y === undefined || p === undefined || dy === undefined) return [];
-    const forScores = () => g.mul(p, g.sub(g.matMul(dy, values, { transB: true }), g.reduceSum(g.mul(dy, y), [y.shape.length - 1])));
+    const forScores = (): Value => {
+      const last = y.shape.length - 1;
+      const sums = g.reduceSum(g.mul(dy, y), [last]); // […, M, 1]
+      const ones = g.expand(g.reshape(g.scalar(values, 1), values.shape.map(() => 1)), values.shape.with(-1, 1)); // […, N, 1]
+      return g.mul(p, g.matMul(g.concat([dy, g.neg(sums)], last), g.concat([values, ones], last), { transB: true }));
+    };
     return [needs[0] ? forScores() : undefined, needs[1] ? g.matMul(p, dy, { transA: true }) : undefined];
   },
   reference: ([scores, values], _attributes, [out = [], shape = []]) => {
