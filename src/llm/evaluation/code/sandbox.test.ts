@@ -1,5 +1,5 @@
 /** Hostile programs, each stopped and counted as what it is; the next one runs as if nothing had been. */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { homedir, tmpdir } from "node:os";
@@ -7,11 +7,13 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { bare } from "./bare.ts";
+import { bubblewrap } from "./bubblewrap.ts";
 import type { Enclosure } from "./enclosure.ts";
+import { rootNamespaces, rootNamespacesWithoutUser, userNamespaces } from "./namespaces.ts";
 import type { RunResult } from "./outcome.ts";
 import type { Phase } from "./phases.ts";
 import { runApart, type RunOptions } from "./sandbox.ts";
-import { candidates, enclosingHere } from "./walls.ts";
+import { enclosingHere, missingWalls } from "./walls.ts";
 
 const node = realpathSync(process.execPath);
 const { enclosure: best, missing, refused } = await enclosingHere();
@@ -116,6 +118,23 @@ describe.runIf(process.platform === "linux").each(ways)("under %s", (_name, encl
   });
 });
 
+describe.runIf(process.platform === "linux").each([userNamespaces, rootNamespaces, rootNamespacesWithoutUser, bubblewrap].filter((way) => way !== best).map((way) => [way.name, way] as const))("the other way, %s, where it starts here", async (_name, enclosure) => {
+  const starts = await run(sh("true"), { enclosure }).then(() => true, () => false);
+
+  test.runIf(starts)("tells passing from failing, limits files and leaves nothing running", async () => {
+    expect(await run(sh("cat own.txt"), { enclosure })).toMatchObject({ outcome: "passed", stdout: "mine" });
+    expect(await run(sh("exit 3"), { enclosure })).toMatchObject({ outcome: "failed", status: 3 });
+    expect(await run(sh("while :; do :; done", { cpuSeconds: 1 }), { enclosure })).toMatchObject({ outcome: "timed-out" });
+    expect(await run(sh("cat /dev/zero > big"), { enclosure })).toMatchObject({ outcome: "disk" });
+    expect(await run(sh("setsid sh -c 'while :; do sleep 1; done' > /dev/null 2>&1 & sleep 0.5"), { enclosure })).toMatchObject({ outcome: "left-running" });
+  });
+
+  test.runIf(starts)("has its walls", async () => {
+    // Without a user namespace of its own the program may make one, where the system lets users do that.
+    expect((await missingWalls(enclosure)).filter((wall) => enclosure !== rootNamespacesWithoutUser || wall !== "privileges")).toEqual([]);
+  });
+});
+
 describe.runIf(walled)(`behind all walls (${unwalled})`, () => {
   let folder = "";
   beforeAll(() => {
@@ -214,6 +233,8 @@ describe("an enclosure that does not start", () => {
   });
 });
 
-test.runIf(process.platform === "linux")("there is a way to try for root and for others", () => {
-  expect(candidates().length).toBeGreaterThan(1);
+const namespaces = process.platform === "linux" && spawnSync("unshare", ["--user", "--map-root-user", "--mount", "--net", "--pid", "--fork", "true"]).status === 0;
+
+test.runIf(namespaces)("where the system lets this user make namespaces, all walls stand", () => {
+  expect({ missing, refused }).toEqual({ missing: [], refused: [] });
 });
