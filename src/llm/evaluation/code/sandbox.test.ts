@@ -1,6 +1,6 @@
 /** Hostile programs, each stopped and counted as what it is; the next one runs as if nothing had been. */
 import { spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -129,6 +129,18 @@ describe.runIf(process.platform === "linux").each([userNamespaces, rootNamespace
     expect(await run(sh("setsid sh -c 'while :; do sleep 1; done' > /dev/null 2>&1 & sleep 0.5"), { enclosure })).toMatchObject({ outcome: "left-running" });
   });
 
+  test.runIf(starts)("shows what lies below /tmp, read-only, and leaves a place for temporary files", async () => {
+    const folder = mkdtempSync("/tmp/fedtune-visible-");
+    try {
+      chmodSync(folder, 0o755);
+      writeFileSync(join(folder, "library"), "shown");
+      const phases = [sh(`cat ${folder}/library && ! (: > ${folder}/new) 2>/dev/null && : > "$TMPDIR/mine"`)];
+      expect(await runApart({ files: {}, phases, visible: [folder] }, { enclosure, limits: LIMITS })).toMatchObject({ outcome: "passed", stdout: "shown" });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
   test.runIf(starts)("has its walls", async () => {
     // Without a user namespace of its own the program may make one, where the system lets users do that.
     expect((await missingWalls(enclosure)).filter((wall) => enclosure !== rootNamespacesWithoutUser || wall !== "privileges")).toEqual([]);
@@ -206,13 +218,21 @@ describe.runIf(walled)(`behind all walls (${unwalled})`, () => {
     expect(await run(sh("echo 'status 0' >&3 || exit 4"))).toMatchObject({ outcome: "failed" });
   });
 
-  test("nothing stays of a run in the folder of temporary files", async () => {
+  test("nothing stays of a run in the folder of temporary files, nor of one whose process was killed", async () => {
     const own = mkdtempSync(join(tmpdir(), "fedtune-tmp-"));
     const usual = process.env["TMPDIR"];
     process.env["TMPDIR"] = own;
     try {
       expect((await run(sh("echo x > y; ls"))).stdout).toBe("own.txt\ny\n");
       expect(readdirSync(own)).toEqual([]);
+      // A folder of a process that is no more, and one of a process that is.
+      const dead = spawnSync("true").pid;
+      const next = join(own, "next");
+      mkdirSync(next);
+      for (const pid of [dead, process.pid]) mkdirSync(join(next, `fedtune-code-${pid}-abc`));
+      process.env["TMPDIR"] = next;
+      await run(sh("true"));
+      expect(readdirSync(next)).toEqual([`fedtune-code-${process.pid}-abc`]);
     } finally {
       if (usual === undefined) delete process.env["TMPDIR"];
       else process.env["TMPDIR"] = usual;
