@@ -62,6 +62,10 @@ test.each([
   ["a value out of range", ["generate", "--model", "m", "--prompt", "p", "--top-p", "1.5"], /^error fedtune generate --top-p: expected a number of at most 1, got `1\.5`/],
   ["a value that is no number", ["generate", "--model", "m", "--prompt", "p", "--seed", ""], /^error fedtune generate --seed: expected a number, got ``/],
   ["a missing option", ["chat"], /^error fedtune chat --model: expected a model folder or a Hub id, got nothing/],
+  ["an evaluation without a model", ["evaluate", "mmlu"], /^error fedtune evaluate --model: expected a model folder or a Hub id, got nothing/],
+  ["an unknown benchmark", ["evaluate", "mmlu", "humanevl", "--model", "m"], /^error benchmark: expected one of .*, got `humanevl`\. /],
+  ["a benchmark's setting that does not exist", ["evaluate", "mmlu", "--model", "m", "shot=3"], /^error mmlu\.shot: expected a setting of mmlu that exists, got `shot`\. Did you mean `shots`\?\n$/],
+  ["a benchmark's setting out of range", ["evaluate", "mmlu", "gsm8k", "--model", "m", "mmlu.shots=6"], /^error mmlu\.shots: expected at most 5, got `6`/],
   ["options that exclude each other", ["export", "x", "--peft", "--merged", "--out", "y"], /^error fedtune export: expected one of --peft, --merged and --unmerge, got --merged and --peft/],
 ])("%s is one line on stderr and exit code 2", async (_what, args, message) => {
   const { code, stdout, stderr } = await fedtune(...args);
