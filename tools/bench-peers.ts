@@ -32,6 +32,8 @@ const { values } = parseArgs({
     examples: { type: "string", default: "512" },
     rounds: { type: "string", default: "3" },
     "new-tokens": { type: "string", default: "128" },
+    questions: { type: "string", default: "128" },
+    "peer-questions": { type: "string", default: "32" },
     precisions: { type: "string", default: "float32,int8" },
     modes: { type: "string", default: "fp32,fp32 compiled,amp,amp compiled,bf16,bf16 compiled" },
   },
@@ -144,14 +146,14 @@ function evaluateTables(): string {
   const model = modelFolder("minimind2-small");
   const columns = [{ title: "questions", field: "questions", digits: 0 }, { title: "questions/s", field: "questions_per_s", digits: 2 }];
   const cases = [
-    { what: "mmlu", title: "MMLU, 5-shot, three subjects", own: ["mmlu", "subjects=[anatomy, econometrics, marketing]", "--limit", "240"], limit: "40" },
-    { what: "gsm8k", title: "GSM8K, 8-shot, at most 256 new tokens", own: ["gsm8k", "--limit", "64"], limit: "32" },
+    { what: "mmlu", title: "MMLU, 5-shot, three subjects", own: ["mmlu", "subjects=[anatomy, econometrics, marketing]", "--limit", values.questions] },
+    { what: "gsm8k", title: "GSM8K, 8-shot, at most 256 new tokens", own: ["gsm8k", "--limit", values.questions] },
   ];
-  return cases.map(({ what, title, own, limit }) => {
+  return cases.map(({ what, title, own }) => {
     const asked: Contestant = { name: "fedtune", command: [process.execPath, join(root, "bin", "fedtune.mjs"), "evaluate", ...own, "--model", model, "--out", out, "--json"], environment: { FEDTUNE_DATA: join(shared, "data") } };
     // Writes the prompts that the peer reads.
     execute(asked, { folder });
-    const peer: Contestant = { name: "transformers, one at a time", command: [python, join(root, "tools", "bench", "peer_evaluate.py"), "--what", what, "--model", model, "--answers", join(out, `${what}.jsonl`), "--limit", limit] };
+    const peer: Contestant = { name: "transformers, one at a time", command: [python, join(root, "tools", "bench", "peer_evaluate.py"), "--what", what, "--model", model, "--answers", join(out, `${what}.jsonl`), "--limit", values["peer-questions"]] };
     return contest(`minimind2-small, ${title}`, [peer, asked], columns, byRate("questions_per_s"));
   }).join("\n\n");
 }

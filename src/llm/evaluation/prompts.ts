@@ -11,7 +11,7 @@ export interface PromptContext extends Pick<BenchmarkContext, "tokenizer" | "con
 }
 
 /** The text that questions share. */
-export function sharedText({ header, shots }: Prompt): string {
+function sharedText({ header, shots }: Prompt): string {
   return header + shots.join("");
 }
 
