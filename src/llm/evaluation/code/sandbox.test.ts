@@ -253,7 +253,8 @@ describe("an enclosure that does not start", () => {
   });
 });
 
-const namespaces = process.platform === "linux" && spawnSync("unshare", ["--user", "--map-root-user", "--mount", "--net", "--pid", "--fork", "true"]).status === 0;
+const maker = "unshare";
+const namespaces = process.platform === "linux" && spawnSync(maker, ["--user", "--map-root-user", "--mount", "--net", "--pid", "--fork", "true"]).status === 0;
 
 test.runIf(namespaces)("where the system lets this user make namespaces, all walls stand", () => {
   expect({ missing, refused }).toEqual({ missing: [], refused: [] });
