@@ -13,7 +13,7 @@ import { parseArgs } from "node:util";
 import { z } from "zod";
 import { machine, versions } from "../src/index.ts";
 import { compete, execute, scout } from "./bench/contest.ts";
-import type { Contestant } from "./bench/contest.ts";
+import type { Contestant, Standing } from "./bench/contest.ts";
 import { contestTable, formatNumber, markdownTable, replaceSection } from "./bench/tables.ts";
 import type { Column } from "./bench/tables.ts";
 import { findPython, PACKAGES } from "./peft/python.ts";
@@ -65,6 +65,12 @@ function worthwhileOf(candidates: readonly Contestant[], short: readonly string[
   const names = scout(candidates.map((c) => ({ ...c, command: [...c.command, ...short] })), { field, folder });
   return candidates.filter(({ name }) => names.includes(name));
 }
+
+/** A standing's times by question asked. */
+const byQuestion = ({ name, results }: Standing): Standing => ({
+  name,
+  results: results.map((result) => ({ ...result, s_per_question: Number(result["seconds"]) / Number(result["asked"]), processor_s_per_question: Number(result["processorSeconds"]) / Number(result["asked"]) })),
+});
 
 function contest(what: string, contestants: readonly Contestant[], columns: readonly Column[], { field, moreIsBetter }: { readonly field: string; readonly moreIsBetter: boolean }): string {
   const standings = compete({ what, runs, folder }, contestants);
@@ -144,9 +150,9 @@ function sweepTables(): string {
 function evaluateTables(): string {
   const out = mkdtempSync(join(tmpdir(), "fedtune-bench-"));
   const model = modelFolder("minimind2-small");
-  const columns = [{ title: "questions", field: "questions", digits: 0 }, { title: "questions/s", field: "questions_per_s", digits: 2 }];
+  const columns = [{ title: "s per question", field: "s_per_question", digits: 3 }, { title: "processor s per question", field: "processor_s_per_question", digits: 3 }];
   const cases = [
-    { what: "mmlu", title: "MMLU, 5-shot, three subjects", own: ["mmlu", "subjects=[anatomy, econometrics, marketing]", "--limit", values.questions] },
+    { what: "mmlu", title: "MMLU, 5-shot, anatomy", own: ["mmlu", "subjects=[anatomy]", "--limit", values.questions] },
     { what: "gsm8k", title: "GSM8K, 8-shot, at most 256 new tokens", own: ["gsm8k", "--limit", values.questions] },
   ];
   return cases.map(({ what, title, own }) => {
@@ -154,7 +160,9 @@ function evaluateTables(): string {
     // Writes the prompts that the peer reads.
     execute(asked, { folder });
     const peer: Contestant = { name: "transformers, one at a time", command: [python, join(root, "tools", "bench", "peer_evaluate.py"), "--what", what, "--model", model, "--answers", join(out, `${what}.jsonl`), "--limit", values["peer-questions"]] };
-    return contest(`minimind2-small, ${title}`, [peer, asked], columns, byRate("questions_per_s"));
+    const name = `minimind2-small, ${title}; fedtune asked ${values.questions}, the peer ${values["peer-questions"]} of them`;
+    const standings = compete({ what: name, runs, folder }, [peer, asked]).map(byQuestion);
+    return `**${name}**\n\n${contestTable(standings, columns, { field: "s_per_question", moreIsBetter: false, isPeer })}`;
   }).join("\n\n");
 }
 
