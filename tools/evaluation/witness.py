@@ -37,7 +37,7 @@ def after(subject, ids):
         return begun_with[subject][1].logits[0, -1].double().log_softmax(-1)
     first, out = begun_with[subject]
     n = next(i for i in range(len(ids)) if i == len(first) or ids[i] != first[i])
-    cache = copy.deepcopy(out.past_key_values); cache.crop(n)
+    cache = copy.deepcopy(out.past_key_values); cache.crop(n - len(first))
     return model(input_ids=torch.tensor([ids[n:]]), past_key_values=cache, use_cache=True, logits_to_keep=1).logits[0, -1].double().log_softmax(-1)
 
 def mmlu(name):

@@ -95,7 +95,7 @@ describe("code-match", () => {
 
   test("shuffled pairs ask every document with its own code and with another's", async () => {
     const { questions } = await open({ pairs: "shuffled" });
-    const asked = questions.map(({ prompt, facts }) => [.../doc (\d)\nCode: code (\d)/.exec(prompt.own) ?? []].slice(1).concat(String(facts["gold"])));
+    const asked = questions.map(({ prompt, facts }) => [.../doc (\d)\nCode: code (\d)/.exec(prompt.own) ?? []].slice(1).concat(JSON.stringify(facts["gold"])));
     expect(asked).toHaveLength(12);
     for (const [doc, code, gold] of asked) expect(gold).toBe(doc === code ? "1" : "0");
     expect(new Set(asked.filter(([, , gold]) => gold === "0").map(([, code]) => code)).size).toBe(6);
@@ -104,7 +104,7 @@ describe("code-match", () => {
   test("under compat: fsllm takes the reference's demonstrations from the file that has them", async () => {
     const { questions: [first, second] } = await open({ compat: "fsllm", demonstrations: "pairs.jsonl" });
     const shown = (question: ChoiceQuestion | undefined): (string | undefined)[] => question?.prompt.shots.map((shot) => /doc (\d)/.exec(shot)?.[1]) ?? [];
-    expect(shown(first).toSorted()).toEqual(["0", "1", "2", "3", "4"]);
+    expect(new Set(shown(first))).toEqual(new Set(["0", "1", "2", "3", "4"]));
     expect(shown(first)).not.toEqual(shown(second));
   });
 
