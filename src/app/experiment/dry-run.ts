@@ -1,6 +1,6 @@
 /** What a run would do and take, without doing it: counts from the plan, time and memory from one step that is really taken. */
 import { tensorBytes } from "../../federation/protocol/encode.ts";
-import { resolveDevice } from "../../llm/training/resolve-runtime.ts";
+import { resolveCompute, resolveDevice } from "../../llm/training/resolve-runtime.ts";
 import { prepareData, type PreparedData } from "./data.ts";
 import { prepareModel, type PreparedModel } from "./model.ts";
 import { resolvePlan, type Plan } from "./plan.ts";
@@ -55,7 +55,8 @@ export async function dryRun(experiment: Experiment, options: DryRunOptions = {}
   const device = await resolveDevice(config.runtime);
   const model = await prepareModel(config, signal === undefined ? {} : { signal });
   const data = await prepareData(experiment, { tokenizer: model.tokenizer, ...(signal && { signal }) });
-  const plan = resolvePlan(config, { model, data, device });
+  const compute = await resolveCompute(config.runtime, { device, checkpoint: model.dtype });
+  const plan = resolvePlan(config, { model, data, device, compute });
   const timed = await timeOneStep(plan, data, options);
   const { clients, globalTest } = data.partition;
   const perRound = sampleClients(clients.map((_, i) => i), { seed: plan.seed, round: 1, fraction: plan.federation.fraction, atLeast: plan.federation.min_clients }).length;

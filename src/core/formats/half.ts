@@ -1,4 +1,5 @@
 /** float16 and bfloat16 to and from float32. Half-precision values are kept as their 16 bits. */
+import type { HalfDType } from "../base/tensor.ts";
 
 /** Bits of the float32 that equals a float16, for all 65,536 of them. */
 function buildHalfTable(): Uint32Array {
@@ -79,4 +80,14 @@ export function float32ToBfloat16(values: Float32Array): Uint16Array<ArrayBuffer
     out[i] = (b & 0x7fffffff) > 0x7f800000 ? (b >>> 16) | 0x40 : (b + 0x7fff + ((b >>> 16) & 1)) >>> 16;
   }
   return out;
+}
+
+/** float32 `[n]` to the bits of a half precision, as the functions above. */
+export function narrow(values: Float32Array, dtype: HalfDType): Uint16Array<ArrayBuffer> {
+  return dtype === "float16" ? float32ToFloat16(values) : float32ToBfloat16(values);
+}
+
+/** Bits of a half precision to float32 `[n]`, exactly. */
+export function widen(bits: Uint16Array, dtype: HalfDType): Float32Array<ArrayBuffer> {
+  return dtype === "float16" ? float16ToFloat32(bits) : bfloat16ToFloat32(bits);
 }

@@ -7,7 +7,7 @@ import type { MachineDevices } from "./machine-devices.ts";
 function machine(changes: Partial<MachineDevices> = {}): MachineDevices {
   return {
     cpuName: () => "a CPU", cudaFolder: () => "native", missingCudaFiles: () => [], nvidiaGpu: () => "H200", gpuAdapter: () => ({ name: "Arc", software: false }),
-    whyNot: () => Promise.resolve(undefined), speedup: () => Promise.resolve(10), ...changes,
+    whyNot: () => Promise.resolve(undefined), whyNotHalf: () => Promise.resolve(undefined), speedup: () => Promise.resolve(10), ...changes,
   };
 }
 

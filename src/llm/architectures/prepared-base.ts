@@ -8,13 +8,14 @@ import { pipeline } from "node:stream/promises";
 import { basename, dirname } from "node:path";
 import { didYouMean, FedtuneError, must } from "../../core/base/errors.ts";
 import { canonicalJson, sha256 } from "../../core/base/hash.ts";
-import { elementCount, formatShape, sameShape, tensor, type Tensor } from "../../core/base/tensor.ts";
+import { bytesPerElement, elementCount, formatShape, isHalf, sameShape, type ComputeDType, type Tensor } from "../../core/base/tensor.ts";
 import { openCheckpoint } from "../../core/formats/checkpoint.ts";
 import type { Checkpoint } from "../../core/formats/checkpoint.ts";
 import { readSafetensorsHeader } from "../../core/formats/safetensors.ts";
 import type { TensorDeclaration } from "../../core/formats/safetensors-header.ts";
 import { createSafetensorsWriter } from "../../core/formats/safetensors-writer.ts";
 import { cachedFile } from "../../core/store/cache.ts";
+import { inDtype, mapCheckpoint } from "./half-base.ts";
 import { declareHead, declareRounded, roundedBase, roundHead, roundWeight, type BasePrecision, type RoundedBase } from "./quantized-weights.ts";
 import type { WeightFiles } from "../../engine/graph/weights.ts";
 import { checkpointName, type ArchitectureModel, type CheckpointNaming } from "./architecture.ts";
@@ -30,6 +31,8 @@ export interface PreparedBase {
   readonly weights: WeightFiles;
   /** Which tensors are held rounded; undefined: none. */
   readonly rounded: RoundedBase | undefined;
+  /** Whether weights that a product may join lie apart: the checkpoint's own files are mapped. */
+  readonly apart: boolean;
   /** SHA-256 over the checkpoint's files: equal checkpoints have equal hashes. */
   readonly checkpointHash: string;
   /** Number of parameters of the checkpoint's tensors that the model uses. */
@@ -84,20 +87,29 @@ export function readBaseTensor(checkpoint: Checkpoint, model: CheckpointNaming &
   return checkpoint.readFloat32(checkpointName(checkpoint, model, model.tied.get(name) ?? name)).data;
 }
 
-/** Makes the prepared base of a checkpoint, or finds it in the cache. Memory: one tensor. */
-export async function prepareBase(folder: string, model: ArchitectureModel, precision: BasePrecision = "float32"): Promise<PreparedBase> {
+/** How a base is to be held: its linear modules' precision, and the dtype of what is not rounded. */
+export interface BaseForm {
+  readonly precision?: BasePrecision;
+  readonly dtype?: ComputeDType;
+}
+
+/** Makes the prepared base of a checkpoint, or finds it in the cache, or maps the checkpoint where nothing changes. Memory: one tensor. */
+export async function prepareBase(folder: string, model: ArchitectureModel, { precision = "float32", dtype = "float32" }: BaseForm = {}): Promise<PreparedBase> {
   const checkpoint = openCheckpoint(folder);
   checkShapes(checkpoint, model);
   const checkpointHash = await hashCheckpoint(checkpoint);
   // The largest first: then each tensor starts at a multiple of its own size in nearly every model.
   const tensors = [...model.tensors].sort((a, b) => elementCount(b.shape) - elementCount(a.shape));
   const rounded = roundedBase(model, precision);
-  const key = sha256(canonicalJson({ LAYOUT_VERSION, checkpointHash, precision, tensors, rounded: [...(rounded?.tensors.keys() ?? [])] }));
+  const parameters = model.tensors.reduce((n, t) => n + elementCount(t.shape), 0);
+  const own = rounded === undefined && isHalf(dtype) ? mapCheckpoint(checkpoint, model, dtype) : undefined;
+  if (own !== undefined) return { weights: own, rounded, apart: true, checkpointHash, parameters };
+  const key = sha256(canonicalJson({ LAYOUT_VERSION, checkpointHash, precision, ...(dtype === "float32" ? {} : { dtype }), tensors, rounded: [...(rounded?.tensors.keys() ?? [])] }));
   const path = await cachedFile(`base/${key}.safetensors`, async (temporaryPath) => {
     const declarations = tensors.flatMap((t): readonly TensorDeclaration[] => {
       const own = rounded?.tensors.get(t.name);
       if (rounded !== undefined && own !== undefined) return declareRounded(rounded.precision, own);
-      return [{ name: t.name, dtype: "float32", shape: t.shape }, ...(t === rounded?.head ? declareHead(t) : [])];
+      return [{ name: t.name, dtype, shape: t.shape }, ...(t === rounded?.head ? declareHead(t) : [])];
     });
     using writer = createSafetensorsWriter(temporaryPath, declarations, { align: PAGE_BYTES });
     for (const t of tensors) {
@@ -105,22 +117,23 @@ export async function prepareBase(folder: string, model: ArchitectureModel, prec
       const own = rounded?.tensors.get(t.name);
       const write = (declared: readonly TensorDeclaration[], parts: readonly Tensor[]): void => declared.forEach(({ name }, i) => writer.write(name, must(parts[i], name)));
       if (rounded !== undefined && own !== undefined) write(declareRounded(rounded.precision, own), roundWeight(rounded.precision, own, values));
-      else writer.write(t.name, tensor("float32", t.shape, values));
+      else writer.write(t.name, inDtype(t, values, dtype));
       if (t === rounded?.head) write(declareHead(t), roundHead(t, values));
     }
     writer.finish();
   });
-  return { weights: mapSafetensors(path, tensors.filter(({ name }) => rounded?.tensors.has(name) !== true)), rounded, checkpointHash, parameters: model.tensors.reduce((n, t) => n + elementCount(t.shape), 0) };
+  return { weights: mapSafetensors(path, tensors.filter(({ name }) => rounded?.tensors.has(name) !== true)), rounded, apart: false, checkpointHash, parameters };
 }
 
 /** Weights of one safetensors file, to be mapped: tensors whole, and the rows of those that are joined in them by their own names. */
 function mapSafetensors(path: string, tensors: readonly BaseTensor[]): WeightFiles {
   const entries = readSafetensorsHeader(path).tensors;
   const parts = new Map(tensors.flatMap(({ name: joined, shape, parts: own }) => {
-    let end = must(entries.get(joined), joined).start;
+    const { start: first, dtype } = must(entries.get(joined), joined);
+    let end = first;
     return own.map(({ name, rows }): [string, { readonly start: number; readonly end: number }] => {
       const start = end;
-      end += 4 * rows * elementCount(shape.slice(1));
+      end += bytesPerElement(dtype) * rows * elementCount(shape.slice(1));
       return [name, { start, end }];
     });
   }));
