@@ -102,10 +102,10 @@ export const LinearCrossEntropy: OpRecord<OpAttributes["LinearCrossEntropy"]> = 
     if (!needs[1]) return [forHidden(), undefined, undefined];
     // A head that trains takes the plain way: its gradient needs every row's residual against every hidden row.
     const rows = g.cast(hidden, weight.dtype);
-    const { logits, passes } = capped(g.matMul(rows, weight, { transB: true, alpha: softCap === 0 ? 1 : 1 / softCap }), softCap);
+    const { logits, passes } = capped(g.cast(g.matMul(rows, weight, { transB: true, alpha: softCap === 0 ? 1 : 1 / softCap }), "float32"), softCap);
     const flat = (x: Value): Value => g.reshape(x, [multiplyDims(dimAt(x.shape, 0), dimAt(x.shape, 1)), dimAt(x.shape, 2)]);
     const [, residual = hidden] = hidden.builder.emit("CrossEntropy", [logits, targets], {});
-    const scaled = flat(passes(g.mul(residual, column)));
+    const scaled = g.cast(flat(passes(g.mul(residual, column))), weight.dtype);
     return [needs[0] ? forHidden() : undefined, g.matMul(scaled, flat(rows), { transA: true }), undefined];
   },
   reference: ([hidden, weight, targets], { softCap }) => {
