@@ -15,8 +15,9 @@ import { GoldenRun, type Means } from "./run.ts";
 type Measure = "saved" | "loss" | "merged_loss" | "base_loss" | "logits" | "gradients" | "change";
 const TOLERANCES: Readonly<Record<ComputeDType, Readonly<Record<Measure, number>>>> = {
   float32: { saved: 1e-5, loss: 1e-5, merged_loss: 1e-5, base_loss: 1e-5, logits: 1e-4, gradients: 1e-4, change: 5e-3 },
-  float16: { saved: 1e-5, loss: 1e-3, merged_loss: 1e-3, base_loss: 1e-3, logits: 5e-3, gradients: 2e-2, change: 2e-1 },
-  bfloat16: { saved: 1e-5, loss: 1e-2, merged_loss: 1e-2, base_loss: 1e-2, logits: 5e-2, gradients: 1.5e-1, change: 5e-1 },
+  // About twice of what was seen; a change is some steps of AdamW, which makes whole steps of gradients that are little more than rounding.
+  float16: { saved: 1e-5, loss: 1e-3, merged_loss: 1e-3, base_loss: 1e-3, logits: 7e-3, gradients: 5e-2, change: 5e-1 },
+  bfloat16: { saved: 1e-5, loss: 5e-3, merged_loss: 5e-3, base_loss: 5e-3, logits: 3e-2, gradients: 2e-1, change: 5e-1 },
 };
 /** The largest differences of a case, by measure. */
 export type Differences = Readonly<Partial<Record<Measure, number>>>;

@@ -1,9 +1,11 @@
 /** What a run would do and take, without doing it: counts from the plan, time and memory from one step that is really taken. */
 import { tensorBytes } from "../../federation/protocol/encode.ts";
 import { resolveCompute, resolveDevice } from "../../llm/training/resolve-runtime.ts";
+import { bindAdapter } from "../../llm/adapters/all.ts";
+import { expectedDeviceBytes } from "../../llm/training/pass-sizes.ts";
 import { prepareData, type PreparedData } from "./data.ts";
 import { prepareModel, type PreparedModel } from "./model.ts";
-import { resolvePlan, type Plan } from "./plan.ts";
+import { resolvePlan, runtimeOf, type Plan } from "./plan.ts";
 import { bundlesOf } from "./scenarios.ts";
 import type { Experiment } from "./schema.ts";
 import { createTrainers, type CreateTrainer } from "./trainers.ts";
@@ -32,6 +34,8 @@ export interface DryRun {
   readonly steps: number;
   /** Resident memory of this process after a step, all workers and the base's pages included (bytes). */
   readonly memoryBytes: number;
+  /** Memory that training should take on a device that has its own: base, values of the largest pass, parameters, gradients and moments (bytes); absent on a CPU. */
+  readonly deviceBytes?: number;
   /** What the run's folder will hold (bytes). */
   readonly diskBytes: number;
   /** Bytes that a step copies between the host and the device's own memory; 0 on a CPU. */
@@ -74,6 +78,7 @@ export async function dryRun(experiment: Experiment, options: DryRunOptions = {}
     bytesPerRound: 2 * perRound * timed.adapterBytes,
     steps,
     memoryBytes: timed.memoryBytes,
+    ...(device.device === "cpu" ? {} : { deviceBytes: expectedDeviceBytes(model.model, { runtime: runtimeOf(plan), packTokens: plan.resolved.pack_tokens, adapter: bindAdapter(plan.adapter, model.model) }, plan.training) }),
     diskBytes: countDisk(plan, clients.length, timed.adapterBytes),
     copiedBytesPerStep: timed.copiedBytes,
     secondsPerStep: timed.secondsPerStep,
@@ -156,9 +161,9 @@ function describe(facts: Omit<DryRun, "lines">, { model, perRound }: { readonly 
     `Tokens     ${number(facts.tokens)}${cut.length > 0 ? ` (rows: ${cut.join(", ")})` : ""}`,
     `Training   ${plan.federation.rounds} rounds of ${plan.training.local_steps} steps of ${plan.training.batch_size} examples; baselines: ${plan.baselines.join(", ") || "none"}; ${number(facts.steps)} steps in all`,
     `Traffic    ${bytes(facts.bytesPerRound)} a round, down and up together`,
-    `Device     ${resolved.device}${resolved.device_name === undefined ? "" : `: ${resolved.device_name}`}${facts.copiedBytesPerStep === 0 ? "" : `; ${bytes(facts.copiedBytesPerStep)} copied a step`}`,
+    `Device     ${resolved.device}, computing in ${resolved.compute}${resolved.device_name === undefined ? "" : `: ${resolved.device_name}`}${facts.copiedBytesPerStep === 0 ? "" : `; ${bytes(facts.copiedBytesPerStep)} copied a step`}`,
     `Machine    ${resolved.threads} threads, ${plan.runtime.workers} workers, ${resolved.clients_side_by_side} clients side by side, ${resolved.tokens_per_micro_batch} tokens a pass`,
-    `Memory     about ${bytes(facts.memoryBytes)} with one worker, pages of the model included`,
+    `Memory     about ${bytes(facts.memoryBytes)} with one worker, pages of the model included${facts.deviceBytes === undefined ? "" : `; about ${bytes(facts.deviceBytes)} of the device's own`}`,
     `Disk       about ${bytes(facts.diskBytes)}`,
     `Time       about ${duration(facts.seconds)} (${facts.secondsPerStep.toPrecision(2)} s a step, measured just now)`,
   ];

@@ -84,7 +84,7 @@ async function whyNotRun(device: Device, result: (x: Value) => Value): Promise<s
     return undefined;
   } catch (error) {
     const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
-    return messageOf(cause).replace(/^.*(Failed to|No supported|Error|Program \w+ requires)/s, "$1").trim();
+    return messageOf(cause).replace(/^.*(Failed to|No supported|Error|Program \w+ requires)/s, "$1").replace(/[.\s]+$/, "").trim();
   }
 }
 

@@ -13,6 +13,7 @@ import { stackClients } from "../data/stack.ts";
 import { loadTokenizer } from "../text/tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { batchFeeds } from "./batch-feeds.ts";
+import { halfPrecisionOf } from "./compute-precision.ts";
 import { generateByAdapter } from "./generate-by-adapter.ts";
 import type { AdaptedModel } from "./graphs.ts";
 import { OpenedAdapter } from "./opened-adapter.ts";
@@ -51,8 +52,7 @@ export async function openModel(setup: TrainerSetup): Promise<OpenedModel> {
   const adapter = settings === undefined ? undefined : bindFor(settings, model, setup);
   const { basePrecision, compute } = setup.runtime;
   const base = await prepareBase(modelFolder, model, { precision: basePrecision, dtype: compute });
-  const names = new Set(model.tensors.flatMap(({ name, parts }) => [name, ...parts.map((part) => part.name)]));
-  const half = isHalf(compute) ? { dtype: compute, isHalfWeight: (name: string) => names.has(name) } : undefined;
+  const half = isHalf(compute) ? halfPrecisionOf(model, compute) : undefined;
   const sessions = new SessionPool({ model, adapter, rounded: base.rounded, apart: base.apart, half, weights: base.weights, runtime: setup.runtime, training: setup.training, packTokens: setup.packTokens });
   const opened = settings === undefined || adapter === undefined ? undefined : new OpenedAdapter({ settings, adapter, seed, context: startContext(modelFolder, model), encoder: () => sessions.encoder() });
   return { model, adapter, sessions, opened };
