@@ -11,14 +11,16 @@ import { packExamples } from "../src/llm/data/pack.ts";
 import { stackClients } from "../src/llm/data/stack.ts";
 import { IGNORED_LABEL } from "../src/llm/data/types.ts";
 import { loadTokenizer } from "../src/llm/text/tokenizer.ts";
+import { EarlierTexts } from "../src/llm/training/earlier-text.ts";
 import { batchFeeds } from "../src/llm/training/batch-feeds.ts";
 import { flatSize, flatten } from "../src/llm/training/flat.ts";
-import { generateByAdapter } from "../src/llm/training/generate-by-adapter.ts";
+import { adaptedBy, generateByAdapter } from "../src/llm/training/generate-by-adapter.ts";
 import { trainedSpecs } from "../src/llm/training/graphs.ts";
 import { openModel, type OpenedModel } from "../src/llm/training/local-trainer.ts";
 import type { TrainerSetup } from "../src/llm/training/setup.ts";
+import { scoreTexts } from "../src/llm/training/score.ts";
 import { trainGroup } from "../src/llm/training/train-loop.ts";
-import type { GenerateOptions } from "../src/llm/training/types.ts";
+import type { GenerateOptions, ScoredText } from "../src/llm/training/types.ts";
 import { fullLogits } from "./support/full-logits.ts";
 import { relativeError } from "./support/numbers.ts";
 import { openTiny, TINY_CONFIGS, writeTinyModel } from "./support/tiny-models.ts";
@@ -80,8 +82,9 @@ const bits = (t: Tensor | undefined): Float32Array => must(t, "output").data as 
 
 /** Greedy texts of all prompts with a cache, and the logits of full passes over prompt and text at the places that gave the text. */
 async function write({ model, sessions, opened }: OpenedModel, adapter: NamedTensors<"float32"> | undefined) {
-  const generation = { model, tokenizer, sessions, opened, aborted: () => false, onToken: () => undefined };
-  const texts = await generateByAdapter(generation, { prompts: PROMPTS, options: GREEDY, ...(adapter === undefined ? {} : { adapter }) });
+  const generation = { model, tokenizer, sessions, opened, earlierTexts: new EarlierTexts(), aborted: () => false, onToken: () => undefined };
+  const job = { options: GREEDY, ...(adapter === undefined ? {} : { adapter }) };
+  const texts = await generateByAdapter(generation, { ...job, prompts: PROMPTS });
   const adapted = adapter === undefined || opened === undefined ? undefined : { adapter: opened.adapter, feeds: await opened.feeds(adapter), prefix: () => sessions.prefix() };
   const session = await sessions.generate(adapter !== undefined);
   const logits: Float32Array[] = [];
@@ -90,7 +93,8 @@ async function write({ model, sessions, opened }: OpenedModel, adapter: NamedTen
     const all = await fullLogits({ session, model, adapted }, [...prompt, ...text.subarray(0, -1)]);
     logits.push(all.subarray((prompt.length - 1) * model.vocabSize));
   }
-  return { texts, logits: Float32Array.from(logits.flatMap((row) => [...row])), vocabSize: model.vocabSize };
+  const shared = PROMPTS.map(async (prompt) => must((await generateByAdapter(generation, { ...job, shared: prompt.subarray(0, 1), prompts: [prompt.subarray(1)] }))[0], "text"));
+  return { texts, textsAfterShared: await Promise.all(shared), logits: Float32Array.from(logits.flatMap((row) => [...row])), vocabSize: model.vocabSize };
 }
 
 /** Losses of the labelled tokens by the graph of generation, the longest example first, as packs have them. */
@@ -108,6 +112,39 @@ async function lossesInGeneration({ model, sessions, opened }: Awaited<ReturnTyp
     });
   }
   return losses;
+}
+
+/** A text before all others, and texts with continuations; tokens from the labelled place on are labelled. */
+const EARLIER = Int32Array.of(3, 17, 8, 21, 5);
+const labelled = (ids: readonly number[], from: number) => ({ ids: Int32Array.from(ids), labels: Int32Array.from(ids, (id, p) => (p < from ? IGNORED_LABEL : id)) });
+const SCORED: readonly ScoredText[] = [
+  { ...labelled([11, 4, 9], 9), branches: [labelled([24, 2], 0), labelled([6], 0), labelled([13, 13, 1], 1)] },
+  { ...labelled([7, 19, 2, 28], 0), branches: [] },
+  { ...labelled([15], 0), branches: [labelled([22, 10], 0)] },
+];
+
+/** Losses of SCORED by passes of at most so many tokens, and by full passes over each text alone. */
+async function scoreBothWays({ model, sessions, opened }: OpenedModel, adapter: NamedTensors<"float32"> | undefined) {
+  const adapted = adapter === undefined ? undefined : await adaptedBy({ opened, sessions }, [{ adapter }]);
+  const session = await sessions.generate(adapter !== undefined);
+  const earlier = await new EarlierTexts().get(session, { model, adapted, aborted: () => false }, EARLIER);
+  const context = { session: await sessions.score(adapter !== undefined), earlier, layers: model.layers, feeds: adapted?.feeds ?? {}, aborted: () => false, onScored: () => undefined };
+  const flat = async (tokensPerPass: number): Promise<number[]> => (await scoreTexts({ ...context, tokensPerPass }, SCORED)).flatMap(({ losses, branches }) => [...losses, ...branches.flatMap((b) => [...b])]);
+  const apart: number[] = [];
+  const losses = async (before: readonly number[], { ids, labels }: { readonly ids: Int32Array; readonly labels: Int32Array }, first: boolean): Promise<void> => {
+    const logits = await fullLogits({ session, model, adapted }, [...EARLIER, ...before, ...ids]);
+    labels.forEach((label, p) => {
+      if (label === IGNORED_LABEL || (first && p === 0)) return;
+      const at = EARLIER.length + before.length + p - 1;
+      const row = logits.subarray(at * model.vocabSize, (at + 1) * model.vocabSize);
+      apart.push(Math.log(row.reduce((sum, x) => sum + Math.exp(x), 0)) - (row[label] ?? 0));
+    });
+  };
+  for (const text of SCORED) {
+    await losses([], text, true);
+    for (const branch of text.branches) await losses([...text.ids], branch, false);
+  }
+  return { together: await flat(100), single: await flat(1), apart };
 }
 
 /** The likeliest token at each place. */
@@ -132,6 +169,7 @@ describe.each(ARCHITECTURES)("%s", (architecture) => {
   test("writes with a cache what full passes give", () => {
     expect(likeliest(off)).toEqual(joined(off.texts));
     expect(new Set(joined(off.texts)).size).toBeGreaterThan(2);
+    expect(off.textsAfterShared).toEqual(off.texts);
   });
 
   describe.each(METHODS.filter((method) => REFUSED[method]?.includes(architecture) !== true))("under %s", (method) => {
@@ -182,6 +220,14 @@ describe.each(ARCHITECTURES)("%s", (architecture) => {
       // The first place has the same tokens before it.
       const first = ({ logits, vocabSize }: typeof on): Float32Array => logits.subarray(0, vocabSize);
       expect(relativeError(first(on), first(off))).toBeGreaterThan(0.02);
+    });
+
+    test("goes on from an earlier text as if each text and continuation were read whole", async () => {
+      expect(on.textsAfterShared).toEqual(on.texts);
+      const { together, single, apart } = await scoreBothWays(opened, tensors);
+      expect(apart).toHaveLength(10);
+      expect(relativeError(together, apart)).toBeLessThan(1e-5);
+      expect(relativeError(single, apart)).toBeLessThan(1e-5);
     });
 
     test("merges into a model that writes the same, or says why it does not merge", async () => {

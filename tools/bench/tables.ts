@@ -8,8 +8,7 @@ export interface Column {
   readonly digits: number;
 }
 
-
-
+/** A table with a row of titles. */
 export function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   return [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 }
@@ -22,23 +21,27 @@ export interface RatioOptions {
   /** The field that decides who is the best peer (more is better where `moreIsBetter`). */
   readonly field: string;
   readonly moreIsBetter: boolean;
-  /** Whether a contestant is a peer, not fedtune. */
+  /** Whether a contestant is what fedtune is compared with. */
   readonly isPeer: (name: string) => boolean;
+  /** Whether a peer computes in float32. */
+  readonly isFloat32: (name: string) => boolean;
 }
 
-/** The peer with the best figure. */
-function bestPeer(standings: readonly Standing[], { field, moreIsBetter, isPeer }: RatioOptions): Standing | undefined {
+/** The one with the best figure; those without a figure do not count. */
+function bestOf(standings: readonly Standing[], { field, moreIsBetter }: RatioOptions): Standing | undefined {
   const sign = moreIsBetter ? 1 : -1;
-  return standings.filter(({ name }) => isPeer(name)).toSorted((a, b) => sign * (medianOf(b, field) - medianOf(a, field)))[0];
+  return standings.filter((s) => Number.isFinite(medianOf(s, field))).toSorted((a, b) => sign * (medianOf(b, field) - medianOf(a, field)))[0];
 }
 
-/** Medians of every contestant; each fedtune's row is followed by its ratios to the peer that did best. */
+/** Medians of every contestant; each fedtune's row is followed by its ratios to the peer that did best, and to the best in float32 where that is another. */
 export function contestTable(standings: readonly Standing[], columns: readonly Column[], ratios: RatioOptions): string {
-  const best = bestPeer(standings, ratios);
+  const peers = standings.filter(({ name }) => ratios.isPeer(name));
+  const references = new Set([bestOf(peers, ratios), bestOf(peers.filter(({ name }) => ratios.isFloat32(name)), ratios)]);
   const rows = standings.flatMap((standing) => {
     const own = [standing.name, ...columns.map(({ field, digits }) => formatNumber(medianOf(standing, field), digits))];
-    if (best === undefined || ratios.isPeer(standing.name)) return [own];
-    return [own, [`**to ${best.name}**`, ...columns.map(({ field }) => formatNumber(medianOf(standing, field) / medianOf(best, field), 2)).map((x) => (x === "–" ? x : `**${x}**`))]];
+    if (ratios.isPeer(standing.name)) return [own];
+    const compared = [...references].flatMap((best) => (best === undefined ? [] : [[`**to ${best.name}**`, ...columns.map(({ field }) => formatNumber(medianOf(standing, field) / medianOf(best, field), 2)).map((x) => (x === "–" ? x : `**${x}**`))]]));
+    return [own, ...compared];
   });
   return markdownTable(["", ...columns.map(({ title }) => title)], rows);
 }

@@ -2,18 +2,14 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { temporaryFolder } from "../../../test/support/tiny-training.ts";
+import { loadTokenizer } from "../../llm/index.ts";
 import { benchGenerate, benchLoad, benchRound, benchStep, benchSweep } from "./index.ts";
+import { fileRows } from "./rows.ts";
 import { SWEEPS } from "./sweep.ts";
 
 const folder = temporaryFolder();
 const common = { model: "assets/stories260k", precision: "float32", threads: 1 } as const;
 const step = { ...common, batch: 2, tokens: 24, examples: 8, steps: 2, warmup: 1, rank: 4, clients: 1, products: true };
-
-function file(rows: number): string {
-  const path = join(folder, "rows.jsonl");
-  writeFileSync(path, Array.from({ length: rows }, (_, i) => JSON.stringify({ instruction: `Say ${i}`, output: `It is ${i}, and so on.` })).join("\n"));
-  return path;
-}
 
 test("a step's bare products are counted forward and backward, and timed", async () => {
   const result = await benchStep(step);
@@ -39,10 +35,26 @@ test("a sweep has a row for each size and the exponent of the cost", async () =>
   expect(Math.abs(Number(exponent))).toBeLessThan(2);
 });
 
-test("a round with a file trains every client on rows of its own", async () => {
-  const result = await benchRound({ clients: 3, rounds: 1, training: { ...common, data: file(7), steps: 2, tokens: 256, rank: 2, workers: 2 } });
-  expect(result).toMatchObject({ clients: 3, steps: 2, rounds: 1, data: "rows.jsonl" });
-  await expect(benchRound({ clients: 4, rounds: 1, training: { ...common, data: file(7), steps: 2, tokens: 256, rank: 2, workers: 2 } })).rejects.toThrow("expected 8 training rows");
+test("a round with a file trains each client on its own rows: row k of the selection on client ⌊k / steps⌋", async () => {
+  // Seven rows, of which the second is held out: of six wanted, each is one of the rest, in order.
+  // Each answer is longer than all before it together, so that a sum of lengths tells which rows are in it.
+  const texts = [1, 3, 2, 4, 8, 16, 32].map((words) => "dog ".repeat(words).trim());
+  const path = join(folder, "lengths.jsonl");
+  writeFileSync(path, texts.map((output, i) => JSON.stringify({ instruction: `Say ${i}`, output, split: i === 1 ? "test" : "train" })).join("\n"));
+  const tokenizer = loadTokenizer(common.model);
+  const lengths = texts.filter((_, i) => i !== 1).map((output) => 1 + tokenizer.encode(output, { addSpecialTokens: false }).length);
+  const { ids, offsets } = await fileRows(common.model, path, 6, 256);
+  const prompts = lengths.map((length, k) => tokenizer.decode(ids.subarray(offsets[k], (offsets[k + 1] ?? 0) - length), { skipSpecialTokens: true }));
+  expect(prompts.map((text) => /Say (\d)/u.exec(text)?.[1])).toEqual(["0", "2", "3", "4", "5", "6"]);
+
+  const sizes = lengths.map((_, k) => (offsets[k + 1] ?? 0) - (offsets[k] ?? 0));
+  const held = (rows: readonly number[]): number => rows.reduce((sum, k) => sum + (sizes[k] ?? 0), 0);
+  const training = { ...common, data: path, tokens: 256, rank: 2 };
+  const three = await benchRound({ clients: 3, rounds: 1, training: { ...training, steps: 2, workers: 2 } });
+  expect(three).toMatchObject({ clients: 3, steps: 2, rounds: 1, data: "lengths.jsonl", tokens_by_client: [held([0, 1]), held([2, 3]), held([4, 5])] });
+  const two = await benchRound({ clients: 2, rounds: 1, training: { ...training, steps: 3, workers: 1 } });
+  expect(two["tokens_by_client"]).toEqual([held([0, 1, 2]), held([3, 4, 5])]);
+  await expect(benchRound({ clients: 4, rounds: 1, training: { ...training, steps: 2, workers: 1 } })).rejects.toThrow("expected 8 training rows");
 });
 
 test("generation is timed apart for prompts and for what is written", async () => {

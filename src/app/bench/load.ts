@@ -19,6 +19,9 @@ export interface LoadBenchOptions {
   readonly threads?: number;
 }
 
+/** The second to the last say what one more session adds: garbage comes and goes, so that a single difference may be of either sign. */
+const SESSIONS = 6;
+
 const megabytes = (bytes: number | undefined): number | null => (bytes === undefined ? null : round(bytes / 1e6, 1));
 
 /** LoRA on q_proj and v_proj. Memory is measured on this thread, start-up in a worker as every command has it. */
@@ -26,7 +29,7 @@ export async function benchLoad({ model, precision, tokens, rank, repeats, threa
   const modelFolder = isShape(model) ? shapeFolder(model) : resolve(model);
   const { tensors } = await openArchitecture(modelFolder);
   const parameters = tensors.reduce((sum, { shape }) => sum + shape.reduce((n, d) => n * d, 1), 0);
-  const runtime = resolveRuntime(runtimeSchema.parse({ threads: threads ?? "auto", base_precision: precision }), { hiddenSize: readModelFacts(modelFolder).hiddenSize, clients: 1, stepTokens: tokens, parameters });
+  const runtime = await resolveRuntime(runtimeSchema.parse({ threads: threads ?? "auto", base_precision: precision }), { hiddenSize: readModelFacts(modelFolder).hiddenSize, clients: 1, stepTokens: tokens, parameters });
   const setup = {
     modelFolder, runtime, data: NO_EXAMPLES, packTokens: tokens, seed: 0, training: trainingSchema.parse({}),
     adapter: adapterSchema.parse({ r: rank, lora_alpha: 2 * rank, target_modules: ["q_proj", "v_proj"] }),
@@ -39,7 +42,7 @@ export async function benchLoad({ model, precision, tokens, rank, repeats, threa
   }
   const added: (number | undefined)[] = [];
   await using models = new AsyncDisposableStack();
-  for (let session = 0; session < 3; session++) {
+  for (let session = 0; session < SESSIONS; session++) {
     const before = await privateBytes();
     const begun = performance.now();
     const { sessions } = await openModel(setup);
@@ -50,13 +53,14 @@ export async function benchLoad({ model, precision, tokens, rank, repeats, threa
     added.push(before === undefined || after === undefined ? undefined : after - before);
   }
   const baseBytes = parameters * 4;
-  const [first, second] = added;
+  const [first, ...later] = added;
+  const second = later.includes(undefined) ? undefined : median(later.filter((bytes) => bytes !== undefined));
   return {
     peer: "fedtune", ...versions(), machine: machine(), model: basename(model), mode: precision === "float32" ? "fp32" : precision, threads: runtime.threads,
     first_ready_ms: round(ready[0] ?? Number.NaN, 1), median_ready_ms: round(median(ready.slice(1)), 1),
-    first_session_ms: round(opened[0] ?? Number.NaN, 1), second_session_ms: round(opened[1] ?? Number.NaN, 1),
+    first_session_ms: round(opened[0] ?? Number.NaN, 1), second_session_ms: round(median(opened.slice(1)), 1),
     base_mb: megabytes(baseBytes), first_session_private_mb: megabytes(first), second_session_private_mb: megabytes(second),
     second_session_share_of_base: second === undefined ? null : round(second / baseBytes, 4),
-    private_counted: "Anonymous of /proc/self/smaps_rollup after garbage collection, before a session's first run; the base in float32 is the whole",
+    private_counted: `Anonymous of /proc/self/smaps_rollup after garbage collection, before a session's first run; "second": median of ${SESSIONS - 1} sessions after the first; the base in float32 is the whole`,
   };
 }

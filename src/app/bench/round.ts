@@ -17,7 +17,7 @@ import { adapterSchema, createTrainer, openArchitecture, resolveRuntime, runtime
 import type { Trainer } from "../../llm/index.ts";
 import { median, round } from "./figures.ts";
 import { readModelFacts } from "./model-facts.ts";
-import { fileRows } from "./rows.ts";
+import { fileRows, rowsByClient } from "./rows.ts";
 
 export interface RoundBenchOptions {
   readonly clients: number;
@@ -79,16 +79,25 @@ interface Federates {
   readonly warmUp: number;
 }
 
-/** Seconds of each counted round. */
-async function timeRounds({ clients, rounds }: RoundBenchOptions, { workers, initial, pairs, strategy, groupSize, steps, warmUp }: Federates): Promise<readonly number[]> {
+interface TimedRounds {
+  /** Seconds of each counted round, sorted. */
+  readonly seconds: readonly number[];
+  /** Tokens that each client trained on in the last round. */
+  readonly tokens: readonly number[];
+}
+
+async function timeRounds({ clients, rounds }: RoundBenchOptions, { workers, initial, pairs, strategy, groupSize, steps, warmUp }: Federates): Promise<TimedRounds> {
   const everyone = Array.from({ length: clients }, (_, k) => k);
   const folder = mkdtempSync(join(tmpdir(), "fedtune-bench-"));
   try {
     const seconds: number[] = [];
+    const tokens: number[] = [];
     let begun = performance.now();
     using store = openRunStore(folder, (event) => {
       if (event.type === "round-started") begun = performance.now();
-      if (event.type === "round-committed") seconds.push((performance.now() - begun) / 1000);
+      if (event.type !== "round-committed") return;
+      seconds.push((performance.now() - begun) / 1000);
+      for (const update of event.updates) tokens[update.client] = update.tokens;
     });
     await using transport = createInProcessTransport(workers, groupSize);
     await runFederations([{ scenario: "federated", clients: everyone, fraction: 1, minClients: clients }], replay([]), {
@@ -97,7 +106,7 @@ async function timeRounds({ clients, rounds }: RoundBenchOptions, { workers, ini
       evaluate: async () => [],
       clock: () => new Date(),
     });
-    return seconds.slice(warmUp).toSorted((a, b) => a - b);
+    return { seconds: seconds.slice(warmUp).toSorted((a, b) => a - b), tokens };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -112,7 +121,7 @@ export async function benchRound(options: RoundBenchOptions): Promise<Readonly<R
   if (training !== undefined) return await benchTrainedRound(options, training, strategy);
   const rows = new Map(Array.from({ length: clients }, (_, k) => [k, { examples: new Int32Array(10 + k), tokens: 1000 }] as const));
   const initial = adapterOfSize();
-  const seconds = await timeRounds(options, {
+  const { seconds } = await timeRounds(options, {
     workers: [createGroupWorker(idle, { rows, strategy })], initial, strategy, groupSize: 1, steps: 0, warmUp: WARM_UP,
     pairs: Array.from({ length: MODULES }, (_, m) => ({ a: `layer${m}.lora_A.weight`, b: `layer${m}.lora_B.weight`, scaling: 2 })),
   });
@@ -126,7 +135,7 @@ async function benchTrainedRound(options: RoundBenchOptions, training: RoundTrai
   const modelFolder = resolve(training.model);
   const dataset = await fileRows(modelFolder, data, clients * steps, tokens);
   const { tensors } = await openArchitecture(modelFolder);
-  const runtime = resolveRuntime(runtimeSchema.parse({ threads: training.threads ?? "auto", base_precision: precision }), {
+  const runtime = await resolveRuntime(runtimeSchema.parse({ threads: training.threads ?? "auto", base_precision: precision }), {
     hiddenSize: readModelFacts(modelFolder).hiddenSize, clients, stepTokens: dataset.ids.length / (clients * steps), parameters: tensors.reduce((sum, { shape }) => sum + shape.reduce((n, d) => n * d, 1), 0),
   });
   const setup = {
@@ -138,18 +147,15 @@ async function benchTrainedRound(options: RoundBenchOptions, training: RoundTrai
   const trainer = made.use(await createTrainer(setup));
   const trainers = [trainer];
   while (trainers.length < training.workers) trainers.push(made.use(await createTrainer(setup)));
-  const rows = new Map(Array.from({ length: clients }, (_, k) => {
-    const examples = Int32Array.from({ length: steps }, (__, i) => k * steps + i);
-    return [k, { examples, tokens: (dataset.offsets[(k + 1) * steps] ?? 0) - (dataset.offsets[k * steps] ?? 0) }] as const;
-  }));
+  const rows = rowsByClient(dataset, { clients, steps });
   const initial = await trainer.initialAdapter();
   const pairs = [...initial.keys()].filter((name) => name.includes("lora_A")).map((a) => ({ a, b: a.replace("lora_A", "lora_B"), scaling: 2 }));
   const ready = (performance.now() - begun) / 1000;
-  const seconds = await timeRounds(options, { workers: trainers.map((t) => createGroupWorker(t, { rows, strategy })), initial, pairs, strategy, groupSize: runtime.clientsSideBySide, steps, warmUp: 1 });
+  const { seconds, tokens: tokensByClient } = await timeRounds(options, { workers: trainers.map((t) => createGroupWorker(t, { rows, strategy })), initial, pairs, strategy, groupSize: runtime.clientsSideBySide, steps, warmUp: 1 });
   return {
     peer: "fedtune", ...versions(), machine: machine(), model: basename(modelFolder), mode: precision === "float32" ? "fp32" : precision, data: basename(data),
     clients, steps, tokens, threads: runtime.threads, workers: training.workers, clients_side_by_side: runtime.clientsSideBySide, adapter_bytes: tensorBytes(initial), ...recordOf(seconds),
-    tokens_per_s: round(dataset.ids.length / median(seconds), 1), ready_s: round(ready, 2), total_s: round((performance.now() - begun) / 1000, 2),
+    tokens_by_client: tokensByClient, tokens_per_s: round(dataset.ids.length / median(seconds), 1), ready_s: round(ready, 2), total_s: round((performance.now() - begun) / 1000, 2),
     peak_rss_mb: Math.round(process.resourceUsage().maxRSS / 1000),
   };
 }

@@ -2,6 +2,7 @@
 import { resolve } from "node:path";
 import { dataSchema, encodeExample, encodeExamples, loadExamples, loadTemplate, loadTokenizer } from "../../llm/index.ts";
 import type { EncodedDataset } from "../../llm/index.ts";
+import type { ClientRows } from "../../federation/index.ts";
 import { FedtuneError, randomKey, uniforms } from "../../core/index.ts";
 
 function shared(values: ArrayLike<number>): Int32Array<SharedArrayBuffer> {
@@ -37,4 +38,12 @@ export async function fileRows(modelFolder: string, file: string, examples: numb
     next = at + 1;
   }
   return (await encodeExamples(chosen, context)).dataset;
+}
+
+/** Who holds which rows of `fileRows`: row k is client ⌊k / steps⌋'s, as with the peer, so that each client has `steps` of its own. */
+export function rowsByClient({ offsets }: EncodedDataset, { clients, steps }: { readonly clients: number; readonly steps: number }): ReadonlyMap<number, ClientRows> {
+  return new Map(Array.from({ length: clients }, (_, client) => {
+    const examples = Int32Array.from({ length: steps }, (__, i) => client * steps + i);
+    return [client, { examples, tokens: (offsets[(client + 1) * steps] ?? 0) - (offsets[client * steps] ?? 0) }] as const;
+  }));
 }

@@ -2,7 +2,9 @@
 import type { CommandSpec } from "./command.ts";
 import { bench } from "./commands/bench.ts";
 import { chat } from "./commands/chat.ts";
+import { data } from "./commands/data.ts";
 import { demo } from "./commands/demo.ts";
+import { evaluate } from "./commands/evaluate.ts";
 import { exportCommand } from "./commands/export.ts";
 import { generate } from "./commands/generate.ts";
 import { models } from "./commands/models.ts";
@@ -11,4 +13,4 @@ import { report } from "./commands/report.ts";
 import { resume } from "./commands/resume.ts";
 import { run } from "./commands/run.ts";
 
-export const COMMANDS: Readonly<Record<string, CommandSpec>> = { demo, run, resume, report, partition, models, generate, chat, export: exportCommand, bench };
+export const COMMANDS: Readonly<Record<string, CommandSpec>> = { demo, run, resume, report, data, partition, models, evaluate, generate, chat, export: exportCommand, bench };

@@ -29,7 +29,7 @@ const fedtune = (...args: string[]): Promise<Ended> =>
     child.once("close", (code) => resolve({ code, stdout, stderr }));
   });
 
-const COMMANDS = ["demo", "run", "resume", "report", "partition", "generate", "chat", "export", "bench"];
+const COMMANDS = ["demo", "run", "resume", "report", "data", "partition", "evaluate", "generate", "chat", "export", "bench"];
 
 test("help lists every command and the exit codes, within 80 columns", async () => {
   const { code, stdout, stderr } = await fedtune("--help");

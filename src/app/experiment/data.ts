@@ -6,6 +6,8 @@ import { bytesOf } from "../../core/base/tensor.ts";
 import { cacheFolder } from "../../core/store/cache.ts";
 import type { EncodeReport } from "../../llm/data/encode.ts";
 import { encodeCached } from "../../llm/data/encoded-cache.ts";
+import { completeSettings, datasetOf } from "../../llm/data/catalog/complete.ts";
+import type { LocateOptions } from "../../llm/data/catalog/locate.ts";
 import { loadExamples } from "../../llm/data/load-examples.ts";
 import { buildPartition, type PartitionManifest } from "../../llm/data/partition/build.ts";
 import { countCategories, type CategoryCounts } from "../../llm/data/partition/counts.ts";
@@ -28,6 +30,8 @@ export interface PreparedData {
   readonly record: PartitionRecord;
   readonly report: EncodeReport;
   readonly template: PromptTemplate;
+  /** What the data set's licence asks of its users; absent where the catalog knows of nothing. */
+  readonly terms?: string;
   /** What rows are: decides how a sample's prompt is put to the model. */
   readonly kind: "instruction" | "conversation" | "text";
   /** SHA-256 over all tokens, labels and who holds them: whatever else changed, equal hashes train alike. */
@@ -36,6 +40,8 @@ export interface PreparedData {
 
 export interface PrepareDataOptions {
   readonly tokenizer: Tokenizer;
+  /** Told of bytes that are fetched. */
+  readonly onDownload?: NonNullable<LocateOptions["onProgress"]>;
   readonly onProgress?: (done: number, total: number) => void;
   readonly signal?: AbortSignal;
 }
@@ -50,24 +56,28 @@ function folderOf({ file }: Experiment): string {
  * @throws FedtuneError("data") naming file and line, or the client that is left without training rows
  */
 export async function prepareData(experiment: Experiment, options: PrepareDataOptions): Promise<PreparedData> {
-  const { data, partition: settings, seed } = experiment.config;
+  const { partition: settings, seed } = experiment.config;
+  const data = completeSettings(experiment.config.data);
   const baseFolder = folderOf(experiment);
   const template = await loadTemplate(data, { tokenizer: options.tokenizer, baseFolder });
-  const source = await loadExamples(data, baseFolder);
+  const source = await loadExamples(data, baseFolder, { seed, locate: { ...(options.signal && { signal: options.signal }), ...(options.onDownload && { onProgress: options.onDownload }) } });
   const { dataset, report, kept } = await encodeCached(source, { ...options, template, settings: data, folder: join(cacheFolder(), "encoded") });
   const { partition, manifest } = buildPartition({ source, data, partition: settings, seed, kept });
   requireEnoughClients(experiment, partition.clients.length);
   const record = { manifest, categories: countCategories(source, manifest, data.fields) };
-  return { dataset, partition, record, report, template, kind: source.fields.kind, sha256: hashOf(dataset, partition) };
+  const named = datasetOf(data);
+  const terms = named?.terms === undefined ? {} : { terms: `${data.name}, ${named.licence}: ${named.terms}` };
+  return { dataset, partition, record, report, template, ...terms, kind: source.fields.kind, sha256: hashOf(dataset, partition) };
 }
 
 /**
  * How an experiment's rows would be shared out, without a model: nothing is encoded.
  * @throws FedtuneError("data") as `prepareData`, but for what only shows in tokens
  */
-export async function partitionExperiment(experiment: Experiment): Promise<PartitionRecord> {
-  const { data, partition, seed } = experiment.config;
-  const source = await readRecords(data, folderOf(experiment));
+export async function partitionExperiment(experiment: Experiment, options: Pick<LocateOptions, "onProgress" | "signal"> = {}): Promise<PartitionRecord> {
+  const { partition, seed } = experiment.config;
+  const data = completeSettings(experiment.config.data);
+  const source = await readRecords(data, folderOf(experiment), { seed, locate: options });
   const { manifest } = buildPartition({ source, data, partition, seed });
   return { manifest, categories: countCategories(source, manifest, data.fields) };
 }

@@ -1,8 +1,9 @@
 /** What a run would do and take, without doing it: counts from the plan, time and memory from one step that is really taken. */
 import { tensorBytes } from "../../federation/protocol/encode.ts";
-import { resolveCompute, resolveDevice } from "../../llm/training/resolve-runtime.ts";
 import { bindAdapter } from "../../llm/adapters/all.ts";
+import { describeLeftOut } from "../../llm/data/partition/left-out.ts";
 import { expectedDeviceBytes } from "../../llm/training/pass-sizes.ts";
+import { resolveCompute, resolveDevice } from "../../llm/training/resolve-runtime.ts";
 import { prepareData, type PreparedData } from "./data.ts";
 import { prepareModel, type PreparedModel } from "./model.ts";
 import { resolvePlan, runtimeOf, type Plan } from "./plan.ts";
@@ -21,6 +22,8 @@ export interface DryRunOptions {
 export interface DryRun {
   readonly clients: readonly { readonly name: string; readonly train: number; readonly validation: number; readonly test: number }[];
   readonly globalTest: number;
+  /** Values of partition.field that make no client. */
+  readonly leftOut: readonly { readonly name: string; readonly rows: number }[];
   readonly tokens: number;
   readonly truncated: number;
   readonly dropped: number;
@@ -60,7 +63,7 @@ export async function dryRun(experiment: Experiment, options: DryRunOptions = {}
   const model = await prepareModel(config, signal === undefined ? {} : { signal });
   const data = await prepareData(experiment, { tokenizer: model.tokenizer, ...(signal && { signal }) });
   const compute = await resolveCompute(config.runtime, { device, checkpoint: model.dtype });
-  const plan = resolvePlan(config, { model, data, device, compute });
+  const plan = await resolvePlan(config, { model, data, device, compute });
   const timed = await timeOneStep(plan, data, options);
   const { clients, globalTest } = data.partition;
   const perRound = sampleClients(clients.map((_, i) => i), { seed: plan.seed, round: 1, fraction: plan.federation.fraction, atLeast: plan.federation.min_clients }).length;
@@ -69,6 +72,7 @@ export async function dryRun(experiment: Experiment, options: DryRunOptions = {}
   const facts = {
     clients: clients.map(({ name, train, validation, test }) => ({ name, train: train.length, validation: validation.length, test: test.length })),
     globalTest: globalTest.length,
+    leftOut: data.record.manifest.leftOut,
     tokens: data.report.tokens,
     truncated: data.report.truncated,
     dropped: data.report.dropped,
@@ -86,7 +90,7 @@ export async function dryRun(experiment: Experiment, options: DryRunOptions = {}
     seconds: (steps * timed.secondsPerStep) / plan.runtime.workers + (evaluatedTokens * timed.secondsPerToken) / plan.runtime.workers,
     plan,
   };
-  return { ...facts, lines: describe(facts, { model, perRound }) };
+  return { ...facts, lines: describe(facts, { model, perRound, leftOut: describeLeftOut(data.record.manifest) }) };
 }
 
 interface Timed {
@@ -148,7 +152,7 @@ function countDisk(plan: Plan, clients: number, adapterBytes: number): number {
   return (adapters + moments) * adapterBytes;
 }
 
-function describe(facts: Omit<DryRun, "lines">, { model, perRound }: { readonly model: PreparedModel; readonly perRound: number }): readonly string[] {
+function describe(facts: Omit<DryRun, "lines">, { model, perRound, leftOut }: { readonly model: PreparedModel; readonly perRound: number; readonly leftOut: string }): readonly string[] {
   const { plan, clients } = facts;
   const sum = (which: "train" | "validation" | "test"): number => clients.reduce((total, c) => total + c[which], 0);
   const cut = [...(facts.truncated > 0 ? [`${number(facts.truncated)} cut`] : []), ...(facts.dropped > 0 ? [`${number(facts.dropped)} left out`] : [])];
@@ -158,6 +162,7 @@ function describe(facts: Omit<DryRun, "lines">, { model, perRound }: { readonly 
     `Adapter    ${plan.adapter.method}, trainable params: ${number(facts.trainableParameters)} || all params: ${number(facts.allParameters)} || trainable%: ${((100 * facts.trainableParameters) / facts.allParameters).toFixed(4)}`,
     `Clients    ${clients.length}, ${perRound} in a round; rows: ${number(sum("train"))} train, ${number(sum("validation"))} validation, ${number(sum("test"))} test, ${number(facts.globalTest)} global test`,
     ...clients.map((c) => `           ${c.name}: ${number(c.train)} / ${number(c.validation)} / ${number(c.test)}`),
+    ...(leftOut === "" ? [] : [`           ${leftOut}`]),
     `Tokens     ${number(facts.tokens)}${cut.length > 0 ? ` (rows: ${cut.join(", ")})` : ""}`,
     `Training   ${plan.federation.rounds} rounds of ${plan.training.local_steps} steps of ${plan.training.batch_size} examples; baselines: ${plan.baselines.join(", ") || "none"}; ${number(facts.steps)} steps in all`,
     `Traffic    ${bytes(facts.bytesPerRound)} a round, down and up together`,

@@ -4,7 +4,7 @@ import { FedtuneError } from "../../core/base/errors.ts";
 import type { FactorPair } from "../../core/base/factor-pair.ts";
 import { canonicalJson, sha256 } from "../../core/base/hash.ts";
 import { elementCount, type DType } from "../../core/base/tensor.ts";
-import { resolveModelFolder } from "../../core/store/hub.ts";
+import { resolveModelFolder, type ResolveModelOptions } from "../../core/store/hub.ts";
 import { bindAdapter } from "../../llm/adapters/all.ts";
 import { openArchitecture } from "../../llm/architectures/all.ts";
 import type { ArchitectureModel } from "../../llm/architectures/architecture.ts";
@@ -36,9 +36,9 @@ export interface PreparedModel {
  * Finds the model (a folder, or a download from the Hub) and checks that its parts fit together and that the adapter fits it.
  * @throws FedtuneError("model"), ("config") for an adapter whose targets match nothing, ("resources") for a failed download
  */
-export async function prepareModel(config: ExperimentConfig, options: { readonly signal?: AbortSignal } = {}): Promise<PreparedModel> {
-  const { signal } = options;
-  const folder = await resolveModelFolder(config.model, { ...(config.revision !== undefined && { revision: config.revision }), ...(signal && { signal }) });
+export async function prepareModel(config: ExperimentConfig, options: Pick<ResolveModelOptions, "signal" | "onProgress"> = {}): Promise<PreparedModel> {
+  const { signal, onProgress } = options;
+  const folder = await resolveModelFolder(config.model, { ...(config.revision !== undefined && { revision: config.revision }), ...(signal && { signal }), ...(onProgress && { onProgress }) });
   const model = await openArchitecture(folder);
   const checkpoint = openCheckpoint(folder);
   checkShapes(checkpoint, model);

@@ -12,6 +12,7 @@ import { canonicalJson, sha256 } from "../../core/base/hash.ts";
 import { COMPUTE_DTYPES, type ComputeDType } from "../../core/base/tensor.ts";
 import { DEVICES } from "../../engine/graph/onnx/emitter.ts";
 import type { ChosenDevice } from "../../engine/runtime/choose-device.ts";
+import { HELD_PRECISIONS } from "../../llm/architectures/quantized-weights.ts";
 import { resolveRuntime } from "../../llm/training/resolve-runtime.ts";
 import type { ResolvedRuntime } from "../../llm/training/setup.ts";
 import type { PreparedData } from "./data.ts";
@@ -30,6 +31,8 @@ const resolvedSchema = z.strictObject({
   /** Dtype of the base that is not rounded, of activations and of products with the base. */
   compute: z.enum(COMPUTE_DTYPES),
   threads: positive,
+  /** How the base is held: 8 bits signed or unsigned, whichever the machine multiplies exactly. */
+  base_precision: z.enum(HELD_PRECISIONS),
   clients_side_by_side: positive,
   tokens_per_micro_batch: positive,
   /** Most memory for the values of a training pass; absent: no limit. */
@@ -39,6 +42,8 @@ const resolvedSchema = z.strictObject({
   model_folder: z.string(),
   model_sha256: hash,
   data_sha256: hash,
+  /** Values of partition.field that make no client, with their rows. */
+  left_out: z.record(z.string(), positive).optional(),
 });
 
 const planSchema = experimentSchema.extend({ resolved: resolvedSchema });
@@ -49,9 +54,9 @@ export type Plan = z.infer<typeof planSchema>;
 const SHORTEST_PACK = 128;
 
 /** Resolves the automatic choices of a config for this machine, this model and this data. */
-export function resolvePlan(config: ExperimentConfig, { model, data, device, compute }: { readonly model: PreparedModel; readonly data: PreparedData; readonly device: ChosenDevice; readonly compute: ComputeDType }): Plan {
+export async function resolvePlan(config: ExperimentConfig, { model, data, device, compute }: { readonly model: PreparedModel; readonly data: PreparedData; readonly device: ChosenDevice; readonly compute: ComputeDType }): Promise<Plan> {
   const packTokens = Math.max(longestExample(data), Math.min(SHORTEST_PACK, config.data.max_tokens));
-  const runtime = resolveRuntime(config.runtime, { hiddenSize: model.model.hiddenSize, clients: data.partition.clients.length, stepTokens: config.training.batch_size * meanLength(data), parameters: model.parameters, device: device.device, compute });
+  const runtime = await resolveRuntime(config.runtime, { hiddenSize: model.model.hiddenSize, clients: data.partition.clients.length, stepTokens: config.training.batch_size * meanLength(data), parameters: model.parameters, device: device.device, compute });
   return {
     ...config,
     resolved: {
@@ -59,6 +64,7 @@ export function resolvePlan(config: ExperimentConfig, { model, data, device, com
       device_name: device.name,
       compute,
       threads: runtime.threads,
+      base_precision: runtime.basePrecision,
       clients_side_by_side: runtime.clientsSideBySide,
       tokens_per_micro_batch: runtime.tokensPerMicroBatch,
       ...(runtime.activationBytes === undefined ? {} : { activation_bytes: runtime.activationBytes }),
@@ -66,6 +72,7 @@ export function resolvePlan(config: ExperimentConfig, { model, data, device, com
       model_folder: model.folder,
       model_sha256: model.sha256,
       data_sha256: data.sha256,
+      ...(data.record.manifest.leftOut.length > 0 && { left_out: Object.fromEntries(data.record.manifest.leftOut.map(({ name, rows }) => [name, rows])) }),
     },
   };
 }
@@ -82,8 +89,8 @@ function longestExample({ dataset: { offsets } }: PreparedData): number {
 }
 
 /** What a trainer needs to know of a plan's automatic choices. */
-export function runtimeOf({ resolved, runtime }: Plan): ResolvedRuntime {
-  return { device: resolved.device, threads: resolved.threads, basePrecision: runtime.base_precision, compute: resolved.compute, clientsSideBySide: resolved.clients_side_by_side, tokensPerMicroBatch: resolved.tokens_per_micro_batch, ...(resolved.activation_bytes === undefined ? {} : { activationBytes: resolved.activation_bytes }) };
+export function runtimeOf({ resolved }: Plan): ResolvedRuntime {
+  return { device: resolved.device, threads: resolved.threads, basePrecision: resolved.base_precision, compute: resolved.compute, clientsSideBySide: resolved.clients_side_by_side, tokensPerMicroBatch: resolved.tokens_per_micro_batch, ...(resolved.activation_bytes === undefined ? {} : { activationBytes: resolved.activation_bytes }) };
 }
 
 /** SHA-256 of all that decides about the result: not how many workers do the work, nor where it is written. */

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sha256 } from "../../core/base/hash.ts";
 import { createArithmeticTrainer, type ArithmeticOptions } from "../../federation/rounds/arithmetic.fixture.ts";
 import type { RunEvent } from "../../federation/rounds/events.ts";
+import type { TrainerSetup } from "../../llm/training/setup.ts";
 import { partitionExperiment } from "./data.ts";
 import { dryRun } from "./dry-run.ts";
 import { loadExperiment } from "./load.ts";
@@ -86,6 +87,34 @@ describe("a run", () => {
     expect(adapterHash(two.folder)).toBe(adapterHash(one.folder));
   });
 
+  it("by a derived field says in its opening, its plan and a dry run which values it left out", async () => {
+    const row = (instruction: string, output: string): string => JSON.stringify({ instruction, output });
+    const rows = [...Array.from({ length: 120 }, (_, i) => row(`Write a Python program that prints ${i}.`, `print(${i})`)), ...Array.from({ length: 5 }, (_, i) => row(`Write a Ruby program that prints ${i}.`, `puts ${i}`)), row("Name a fruit.", "An apple.")];
+    writeFileSync(join(root, "code.jsonl"), rows.join("\n"));
+    const byLanguage = experiment("left-out", [`data={path: ${join(root, "code.jsonl")}, derive: [language], max_tokens: 512}`, "partition={method: field, field: language}"]);
+    const sentence = "Left out for fewer than 100 rows: Ruby (5); and 1 row whose language no rule can tell";
+    const going = run(byLanguage, options());
+    const events = await follow(going);
+    const opening = events.slice(0, events.findIndex(({ type }) => type === "run-started"));
+    expect(opening.flatMap((event) => (event.type === "note" ? [event.text] : []))).toContain(`${sentence}.`);
+    expect(readRun(going.folder).config).toMatch(/left_out:\n +Ruby: 5\n +\(not told\): 1/);
+    const dry = await dryRun(byLanguage, options());
+    expect(dry.lines.map((line) => line.trim())).toContain(sentence);
+    expect(dry.leftOut).toEqual([{ name: "Ruby", rows: 5 }, { name: "(not told)", rows: 1 }]);
+    expect(await follow(resume(going.folder, options()))).toMatchObject([{ type: "note", text: "The run was finished already; its adapter is in place." }]);
+  });
+
+  it.skipIf(!existsSync("../shared/data"))("says in its opening what the licence of a built-in data set asks (needs ../shared)", async () => {
+    process.env["FEDTUNE_DATA"] = "../shared/data";
+    try {
+      const going = run(experiment("licence", ["data={name: codealpaca-6.5k, sample: 0.01, max_tokens: 256}", "partition={method: iid, clients: 2}"]), options());
+      const events = await follow(going, ({ type }) => type === "run-started");
+      expect(events.flatMap((event) => (event.type === "note" && event.level === "warning" ? [event.text] : []))).toContain("codealpaca-6.5k, CC-BY-NC-4.0: May be measured on; neither it nor an adapter trained on it is shipped.");
+    } finally {
+      delete process.env["FEDTUNE_DATA"];
+    }
+  });
+
   it("leaves no folder behind where its data is bad", async () => {
     const data = join(root, "bad.jsonl");
     writeFileSync(data, '{"text": "a"}\n{"text": \n');
@@ -142,6 +171,28 @@ describe("a run that is resumed", () => {
     for (const name of ["journal.jsonl", "metrics.jsonl", "blobs", "adapter"]) rmSync(join(copy, name), { recursive: true });
     await follow(resume(copy, options()));
     expect(adapterHash(copy)).toBe(adapterHash(going.folder));
+  });
+
+  it("holds its base as its plan says, not as this machine would", async () => {
+    const held: string[] = [];
+    const watching = { createTrainer: async (setup: TrainerSetup) => {
+      held.push(setup.runtime.basePrecision);
+      return createArithmeticTrainer({});
+    } };
+    const going = run(experiment("held", ["runtime.base_precision=int8"]), watching);
+    await follow(going);
+    const plan = readFileSync(join(going.folder, "experiment.yaml"), "utf8");
+    const [, here = ""] = /^ {2}base_precision: (int8|uint8)$/m.exec(plan.slice(plan.indexOf("\nresolved:"))) ?? [];
+    expect(new Set(held)).toEqual(new Set([here]));
+    // A run that another machine began, and that has not got further than its plan.
+    const other = here === "int8" ? "uint8" : "int8";
+    const copy = join(root, "held-copy");
+    cpSync(going.folder, copy, { recursive: true });
+    for (const name of ["journal.jsonl", "metrics.jsonl", "blobs", "adapter"]) rmSync(join(copy, name), { recursive: true });
+    writeFileSync(join(copy, "experiment.yaml"), plan.slice(0, plan.indexOf("\nresolved:")) + plan.slice(plan.indexOf("\nresolved:")).replace(`base_precision: ${here}`, `base_precision: ${other}`));
+    held.length = 0;
+    await follow(resume(copy, watching));
+    expect(new Set(held)).toEqual(new Set([other]));
   });
 
   it("during its export writes the adapter whole", async () => {

@@ -3,7 +3,8 @@ import { resolve as resolvePath } from "node:path";
 import { FedtuneError } from "../../core/base/errors.ts";
 import type { RunEvent, Tick } from "../../federation/rounds/events.ts";
 import { resolveCompute, resolveDevice } from "../../llm/training/resolve-runtime.ts";
-import { prepareData, type PreparedData } from "./data.ts";
+import { prepareData, type PrepareDataOptions, type PreparedData } from "./data.ts";
+import { describeLeftOut } from "../../llm/data/partition/left-out.ts";
 import { streamEvents } from "./event-stream.ts";
 import { executeRun } from "./execute.ts";
 import { prepareModel, type PreparedModel } from "./model.ts";
@@ -49,7 +50,7 @@ export function run(experiment: Experiment, options: RunOptions = {}): Run {
     const device = await resolveDevice(config.runtime);
     const { model, data } = await prepare(experiment, { tell, clock, signal });
     const compute = await resolveCompute(config.runtime, { device, checkpoint: model.dtype });
-    const plan = resolvePlan(config, { model, data, device, compute });
+    const plan = await resolvePlan(config, { model, data, device, compute });
     folder = createRunFolder(place, { [PLAN]: formatPlan(plan), [MANIFEST]: `${JSON.stringify(data.record)}\n` });
     await go({ folder, plan, model, data, early }, { emit, signal, clock, options });
   }, options.signal);
@@ -93,19 +94,33 @@ interface Prepared {
 
 async function prepare(experiment: Experiment, { tell, clock, signal }: { readonly tell: Tell; readonly clock: () => Date; readonly signal: AbortSignal }): Promise<Prepared> {
   const at = (): string => clock().toISOString();
-  const model = await prepareModel(experiment.config, { signal });
-  const data = await prepareData(experiment, { tokenizer: model.tokenizer, signal, onProgress: (done, total) => tell({ type: "progress", at: at(), stage: "tokenising", done, total }) });
+  const onDownload = tellDownloads(tell, at);
+  const model = await prepareModel(experiment.config, { signal, onProgress: onDownload });
+  const data = await prepareData(experiment, { tokenizer: model.tokenizer, signal, onDownload, onProgress: (done, total) => tell({ type: "progress", at: at(), stage: "tokenising", done, total }) });
   for (const { level, text } of notesOn(data, experiment.config.data.max_tokens)) tell({ type: "note", at: at(), level, text });
   return { model, data };
 }
 
+/** Tells of downloads in kilobytes, a hundred times a file at most. */
+function tellDownloads(tell: Tell, at: () => string): NonNullable<PrepareDataOptions["onDownload"]> {
+  let told = "";
+  return (file, done, total) => {
+    const mark = `${file} ${total === undefined ? Math.floor(done / 1e6) : Math.floor((100 * done) / Math.max(1, total))}`;
+    if (mark === told) return;
+    told = mark;
+    tell({ type: "progress", at: at(), stage: `fetching ${file}: kB`, done: Math.round(done / 1000), total: Math.round((total ?? done) / 1000) });
+  };
+}
+
 /** What people should know of their data. */
-function notesOn({ report, partition, record }: PreparedData, maxTokens: number): readonly Pick<Extract<Tick, { type: "note" }>, "level" | "text">[] {
+function notesOn({ report, partition, record, terms }: PreparedData, maxTokens: number): readonly Pick<Extract<Tick, { type: "note" }>, "level" | "text">[] {
   const { examples, truncated, dropped, tokens } = report;
   const notes: { level: "info" | "warning"; text: string }[] = [{ level: "info", text: `${examples} rows, ${tokens} tokens, ${partition.clients.length} clients.` }];
   if (truncated > 0) notes.push({ level: "warning", text: `${truncated} of ${examples} rows were longer than ${maxTokens} tokens (data.max_tokens) and were cut.` });
   if (dropped > 0) notes.push({ level: "warning", text: `${dropped} of ${examples} rows were left out: no token to learn within ${maxTokens} tokens (data.max_tokens).` });
+  if (record.manifest.leftOut.length > 0) notes.push({ level: "info", text: `${describeLeftOut(record.manifest)}.` });
   if (record.manifest.unused.length > 0) notes.push({ level: "info", text: `${record.manifest.unused.length} rows belong to nobody in this partition.` });
+  if (terms !== undefined) notes.push({ level: "warning", text: terms });
   if (partition.clients.every(({ validation }) => validation.length === 0)) notes.push({ level: "warning", text: "No client has validation rows: the adapter of the last round is kept." });
   return notes;
 }

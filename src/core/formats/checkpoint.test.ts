@@ -67,6 +67,18 @@ describe("a sound folder", () => {
     expect(checkpoint.readFloat32("half")).toEqual(tensor("float32", [2], Float32Array.of(1.5, -2)));
     expect(checkpoint.readFloat32("double")).toEqual(tensor("float32", [1], Float32Array.of(0.1)));
     expect(() => checkpoint.readFloat32("count")).toThrow(refusal("model", /tensor "count": expected a floating dtype, got int64/));
+    // Piece by piece into given memory: all of a tensor, and its end behind something else.
+    for (const name of ["norm", "half", "double", "embedding"].filter((own) => checkpoint.has(own))) {
+      const whole = checkpoint.readFloat32(name).data;
+      const out = Float32Array.of(7, ...whole.map(() => NaN));
+      checkpoint.readFloat32Into(name, 0, out.subarray(1));
+      expect(out).toEqual(Float32Array.of(7, ...whole));
+      const last = new Float32Array(1);
+      checkpoint.readFloat32Into(name, whole.length - 1, last);
+      expect(last[0]).toBe(whole.at(-1));
+      expect(() => checkpoint.readFloat32Into(name, whole.length, last)).toThrow("from");
+    }
+    expect(() => checkpoint.readFloat32Into("count", 0, new Float32Array(1))).toThrow(refusal("model", /tensor "count": expected a floating dtype, got int64/));
   });
 
   test.skipIf(!existsSync(model))(`of a real model opens (needs ${model})`, () => {

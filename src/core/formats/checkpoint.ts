@@ -7,9 +7,9 @@ import { basename, dirname, isAbsolute, join, sep } from "node:path";
 import { z } from "zod";
 import { didYouMean, FedtuneError, messageOf } from "../base/errors.ts";
 import { withFileErrors } from "../base/file-errors.ts";
-import { tensor, type Tensor } from "../base/tensor.ts";
+import { bytesPerElement, tensor, type DType, type Tensor } from "../base/tensor.ts";
 import { bfloat16ToFloat32, float16ToFloat32 } from "./half.ts";
-import { readSafetensorsHeader, readTensor, type SafetensorsFile } from "./safetensors.ts";
+import { readSafetensorsHeader, readTensor, readTensorBytes, type SafetensorsFile } from "./safetensors.ts";
 import type { TensorEntry } from "./safetensors-header.ts";
 
 /** Where a tensor lies: `path` is the file, `start` and `end` absolute byte offsets in it. */
@@ -29,6 +29,8 @@ export interface Checkpoint {
   read(name: string): Tensor;
   /** Reads one tensor as float32: F16 and BF16 widened, F64 rounded. Throws FedtuneError("model") for integers. */
   readFloat32(name: string): Tensor<"float32">;
+  /** Fills `out` with the elements of a tensor from element `from` on, as float32; without memory besides, but for F64. Errors as `readFloat32`. */
+  readFloat32Into(name: string, from: number, out: Float32Array<ArrayBuffer>): void;
 }
 
 const SINGLE = "model.safetensors";
@@ -98,7 +100,36 @@ function toFloat32({ dtype, shape, data }: Tensor, where: string): Tensor<"float
   if (dtype === "float16" && data instanceof Uint16Array) return tensor("float32", shape, float16ToFloat32(data));
   if (dtype === "bfloat16" && data instanceof Uint16Array) return tensor("float32", shape, bfloat16ToFloat32(data));
   if (dtype === "float64" && data instanceof Float64Array) return tensor("float32", shape, Float32Array.from(data));
-  throw new FedtuneError("model", { where, expected: "a floating dtype", got: dtype, remedy: "Use a checkpoint that is not quantised" });
+  throw notFloating(dtype, where);
+}
+
+function notFloating(dtype: DType, where: string): FedtuneError {
+  return new FedtuneError("model", { where, expected: "a floating dtype", got: dtype, remedy: "Use a checkpoint that is not quantised" });
+}
+
+/** A piece of a floating tensor as float32: half precision is read into the end of `out` and widened from the front. */
+function readPiece(file: SafetensorsFile, name: string, { from, out, dtype }: { readonly from: number; readonly out: Float32Array<ArrayBuffer>; readonly dtype: DType }): void {
+  const size = bytesPerElement(dtype);
+  const [first, length] = [from * size, out.length * size];
+  const read = (bytes: Uint8Array): void => readTensorBytes(file, name, { from: first, out: bytes });
+  switch (dtype) {
+    case "float32":
+      return read(new Uint8Array(out.buffer, out.byteOffset, length));
+    case "float16":
+    case "bfloat16": {
+      const half = new Uint16Array(out.buffer, out.byteOffset + length, out.length);
+      read(new Uint8Array(half.buffer, half.byteOffset, length));
+      (dtype === "float16" ? float16ToFloat32 : bfloat16ToFloat32)(half, out);
+      return;
+    }
+    case "float64": {
+      const wide = new Float64Array(out.length);
+      read(new Uint8Array(wide.buffer));
+      return out.set(wide);
+    }
+    default:
+      throw notFloating(dtype, `${file.path}: tensor ${JSON.stringify(name)}`);
+  }
 }
 
 /**
@@ -129,6 +160,10 @@ export function openCheckpoint(folder: string): Checkpoint {
       return { ...entry, path: file.path };
     },
     read,
+    readFloat32Into: (name, from, out) => {
+      const { file, entry } = locate(name);
+      readPiece(file, name, { from, out, dtype: entry.dtype });
+    },
     readFloat32: (name) => toFloat32(read(name), `${locate(name).file.path}: tensor ${JSON.stringify(name)}`),
   };
 }

@@ -25,20 +25,23 @@ function buildHalfTable(): Uint32Array {
 
 let halfTable: Uint32Array | undefined;
 
-/** float16 bits `[n]` to float32 `[n]`, exactly; the payload of a NaN is kept. */
-export function float16ToFloat32(bits: Uint16Array): Float32Array<ArrayBuffer> {
+/**
+ * float16 bits `[n]` to float32 `[n]`, exactly; the payload of a NaN is kept. `out` may be the memory that ends with `bits`:
+ * an element is written only once those before it are read.
+ */
+export function float16ToFloat32(bits: Uint16Array, out = new Float32Array(bits.length)): Float32Array<ArrayBuffer> {
   halfTable ??= buildHalfTable();
   const table = halfTable;
-  const out = new Uint32Array(bits.length);
-  for (let i = 0; i < bits.length; i++) out[i] = table[bits[i] ?? 0] ?? 0;
-  return new Float32Array(out.buffer);
+  const words = new Uint32Array(out.buffer, out.byteOffset, bits.length);
+  for (let i = 0; i < bits.length; i++) words[i] = table[bits[i] ?? 0] ?? 0;
+  return out;
 }
 
-/** bfloat16 bits `[n]` to float32 `[n]`, exactly; the payload of a NaN is kept. */
-export function bfloat16ToFloat32(bits: Uint16Array): Float32Array<ArrayBuffer> {
-  const out = new Uint32Array(bits.length);
-  for (let i = 0; i < bits.length; i++) out[i] = (bits[i] ?? 0) << 16;
-  return new Float32Array(out.buffer);
+/** bfloat16 bits `[n]` to float32 `[n]`, exactly; the payload of a NaN is kept. `out` as for `float16ToFloat32`. */
+export function bfloat16ToFloat32(bits: Uint16Array, out = new Float32Array(bits.length)): Float32Array<ArrayBuffer> {
+  const words = new Uint32Array(out.buffer, out.byteOffset, bits.length);
+  for (let i = 0; i < bits.length; i++) words[i] = (bits[i] ?? 0) << 16;
+  return out;
 }
 
 /** The bits of a float16 nearest to the float32 with these bits, ties to even. */
@@ -64,17 +67,15 @@ function narrowToFloat16(bits: number): number {
 }
 
 /** float32 `[n]` to float16 bits `[n]`: to the nearest, ties to even; beyond ±65,504 by more than half a step becomes infinite; NaN stays NaN. */
-export function float32ToFloat16(values: Float32Array): Uint16Array<ArrayBuffer> {
+export function float32ToFloat16(values: Float32Array, out = new Uint16Array(values.length)): Uint16Array<ArrayBuffer> {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  const out = new Uint16Array(values.length);
   for (let i = 0; i < bits.length; i++) out[i] = narrowToFloat16(bits[i] ?? 0);
   return out;
 }
 
 /** float32 `[n]` to bfloat16 bits `[n]`: to the nearest, ties to even; NaN stays NaN. */
-export function float32ToBfloat16(values: Float32Array): Uint16Array<ArrayBuffer> {
+export function float32ToBfloat16(values: Float32Array, out = new Uint16Array(values.length)): Uint16Array<ArrayBuffer> {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  const out = new Uint16Array(values.length);
   for (let i = 0; i < bits.length; i++) {
     const b = bits[i] ?? 0;
     out[i] = (b & 0x7fffffff) > 0x7f800000 ? (b >>> 16) | 0x40 : (b + 0x7fff + ((b >>> 16) & 1)) >>> 16;
@@ -83,8 +84,8 @@ export function float32ToBfloat16(values: Float32Array): Uint16Array<ArrayBuffer
 }
 
 /** float32 `[n]` to the bits of a half precision, as the functions above. */
-export function narrow(values: Float32Array, dtype: HalfDType): Uint16Array<ArrayBuffer> {
-  return dtype === "float16" ? float32ToFloat16(values) : float32ToBfloat16(values);
+export function narrow(values: Float32Array, dtype: HalfDType, out = new Uint16Array(values.length)): Uint16Array<ArrayBuffer> {
+  return dtype === "float16" ? float32ToFloat16(values, out) : float32ToBfloat16(values, out);
 }
 
 /** Bits of a half precision to float32 `[n]`, exactly. */

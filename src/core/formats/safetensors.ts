@@ -107,19 +107,32 @@ function entryOf(file: SafetensorsFile, name: string): TensorEntry {
   });
 }
 
+function cutShort({ path }: SafetensorsFile, name: string, { expected, got }: { readonly expected: number; readonly got: number }): FedtuneError {
+  return new FedtuneError("model", { where: `${path}: tensor ${JSON.stringify(name)}`, expected: `${expected} bytes`, got: `${got} bytes`, remedy: "The file was cut short while in use: fetch or write it again" });
+}
+
 function readFrom(fd: number, file: SafetensorsFile, name: string): Tensor {
   const { dtype, shape, start, end } = entryOf(file, name);
   const bytes = new Uint8Array(end - start);
   const count = readInto(fd, bytes, start);
-  if (count !== bytes.byteLength) {
-    throw new FedtuneError("model", { where: `${file.path}: tensor ${JSON.stringify(name)}`, expected: `${bytes.byteLength} bytes`, got: `${count} bytes`, remedy: "The file was cut short while in use: fetch or write it again" });
-  }
+  if (count !== bytes.byteLength) throw cutShort(file, name, { expected: bytes.byteLength, got: count });
   return tensor(dtype, shape, viewBytes(dtype, bytes));
 }
 
 /** Reads one tensor. Throws FedtuneError("model") for a name that the file lacks or a file that was cut short since its header was read. */
 export function readTensor(file: SafetensorsFile, name: string): Tensor {
   return withOpenFile(file.path, (fd) => readFrom(fd, file, name));
+}
+
+/**
+ * Fills `out` with the bytes of a tensor from byte `from` of its data on. For tensors that are read piece by piece; errors as `readTensor`,
+ * an internal one where the piece is not inside the tensor.
+ */
+export function readTensorBytes(file: SafetensorsFile, name: string, { from, out }: { readonly from: number; readonly out: Uint8Array }): void {
+  const { start, end } = entryOf(file, name);
+  if (from < 0 || start + from + out.byteLength > end) throw new Error(`safetensors: ${name} has ${end - start} bytes, asked for ${out.byteLength} from ${from}`);
+  const count = withOpenFile(file.path, (fd) => readInto(fd, out, start + from));
+  if (count !== out.byteLength) throw cutShort(file, name, { expected: out.byteLength, got: count });
 }
 
 /** Reads all tensors, in the header's order. For files that fit in memory; errors as `readSafetensorsHeader`. */

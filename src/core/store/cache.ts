@@ -5,15 +5,10 @@
 import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { homedir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
-import { setTimeout as wait } from "node:timers/promises";
-import { threadId } from "node:worker_threads";
 import { withFileErrors } from "../base/file-errors.ts";
 import { sha256 } from "../base/hash.ts";
 import { ensureWritableFolder, syncFolder, temporaryBeside } from "./files.ts";
-import { tryLock } from "./lock.ts";
-
-/** How often to look whether another process has finished the file. */
-const POLL_MS = 50;
+import { waitForLock } from "./lock.ts";
 
 /** The folder of fedtune's cache: FEDTUNE_CACHE, else XDG_CACHE_HOME/fedtune, else ~/.cache/fedtune. Empty values count as not given. */
 export function cacheFolder(environment: Readonly<Record<string, string | undefined>> = process.env): string {
@@ -43,26 +38,18 @@ export async function cachedFile(key: string, make: (temporaryPath: string) => P
   const path = join(options.folder ?? cacheFolder(), `${sha256(key)}${options.extension ?? ""}`);
   if (existsSync(path)) return path;
   ensureWritableFolder(dirname(path));
-  for (;;) {
-    const lock = tryLock(path);
-    if (Symbol.dispose in lock) {
-      using _held = lock;
-      if (existsSync(path)) return path;
-      sweep(path);
-      const temporary = temporaryBeside(path);
-      try {
-        await make(temporary);
-        withFileErrors(path, "a file to write", () => {
-          renameSync(temporary, path);
-          syncFolder(dirname(path));
-        });
-      } finally {
-        rmSync(temporary, { recursive: true, force: true });
-      }
-      return path;
-    }
-    // Two that step back at the same instant must not meet again: each waits for a time of its own.
-    await wait(POLL_MS + ((process.pid + 5 * threadId) % 17));
-    if (existsSync(path)) return path;
+  using lock = await waitForLock(path, () => existsSync(path));
+  if (lock === undefined || existsSync(path)) return path;
+  sweep(path);
+  const temporary = temporaryBeside(path);
+  try {
+    await make(temporary);
+    withFileErrors(path, "a file to write", () => {
+      renameSync(temporary, path);
+      syncFolder(dirname(path));
+    });
+  } finally {
+    rmSync(temporary, { recursive: true, force: true });
   }
+  return path;
 }

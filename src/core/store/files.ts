@@ -1,5 +1,6 @@
 /** Files that are either whole or not there, and folders that can be written. What they hold is left to others. */
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { closeSync, createReadStream, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { threadId } from "node:worker_threads";
 import { fileError, fileErrorCode, withFileErrors } from "../base/file-errors.ts";
@@ -89,4 +90,18 @@ export function ensureWritableFolder(folder: string): void {
   } catch (error) {
     throw fileError(error, folder, "a folder to write to");
   }
+}
+
+/**
+ * SHA-256 (hexadecimal) of a file's content, read in pieces.
+ * @throws FedtuneError("resources") naming the path
+ */
+export async function hashFile(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  try {
+    for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array);
+  } catch (error) {
+    throw fileError(error, path, "a file to read");
+  }
+  return hash.digest("hex");
 }

@@ -73,7 +73,7 @@ let hub: FakeHub;
 let options: ResolveModelOptions & { readonly cacheFolder: string };
 beforeEach(async () => {
   hub = new FakeHub();
-  options = { endpoint: await hub.listen(), cacheFolder: mkdtempSync(join(root, "cache-")), environment: { HF_HOME: join(root, "nobody") } };
+  options = { endpoint: await hub.listen(), cacheFolder: mkdtempSync(join(root, "cache-")), environment: { HF_HOME: join(root, "nobody") }, pause: () => Promise.resolve() };
 });
 afterEach(() => hub.close());
 
@@ -103,7 +103,7 @@ describe("a path", () => {
 
 describe("a model of the Hub", () => {
   test("arrives in Hugging Face's cache layout, with what fedtune reads and nothing else", async () => {
-    const seen: [string, number, number][] = [];
+    const seen: [string, number, number | undefined][] = [];
     const folder = await resolveModelFolder("owner/model", { ...options, onProgress: (...progress) => seen.push(progress) });
     expect(folder).toBe(join(options.cacheFolder, "models--owner--model", "snapshots", COMMIT));
     expect(readdirSync(folder).sort()).toEqual(["config.json", "model.safetensors", "tokenizer.json"]);

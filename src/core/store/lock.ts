@@ -6,6 +6,7 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { threadId } from "node:worker_threads";
 import { trackResource } from "../base/disposal.ts";
 import { FedtuneError } from "../base/errors.ts";
@@ -17,6 +18,9 @@ interface Holder {
   readonly host: string;
   readonly start: string;
 }
+
+/** How often to look whether the holder has finished. */
+const POLL_MS = 50;
 
 let claims = 0;
 
@@ -97,4 +101,18 @@ export function acquireLock(path: string): Disposable {
     remedy: elsewhere === "" ? `Wait for it, or stop it (kill ${holder.pid})` : `Wait for it; if it no longer runs, delete ${lockPath}`,
     details: { pid: holder.pid, host: holder.host, lockPath },
   });
+}
+
+/**
+ * The lock on `path`, once whoever holds it has let go; undefined as soon as `isDone` says that nothing is left to do.
+ * Throws FedtuneError("resources") where the lock's file cannot be written.
+ */
+export async function waitForLock(path: string, isDone: () => boolean): Promise<Disposable | undefined> {
+  for (;;) {
+    const lock = tryLock(path);
+    if (Symbol.dispose in lock) return lock;
+    // Two that step back at the same instant must not meet again: each waits for a time of its own.
+    await sleep(POLL_MS + ((process.pid + 5 * threadId) % 17));
+    if (isDone()) return undefined;
+  }
 }

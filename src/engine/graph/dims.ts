@@ -36,6 +36,13 @@ export function factorOf(dim: Dim): number {
   return parse(dim).factor;
 }
 
+/** A dimension divided by an integer. Throws where its factor is no multiple of it. */
+export function divideDim(dim: Dim, by: number): Dim {
+  const { factor, symbols } = parse(dim);
+  if (factor % by !== 0) throw new Error(`dimension ${dim}: expected a multiple of ${by}`);
+  return format({ factor: factor / by, symbols });
+}
+
 /** The value of a dimension once its symbols are bound. Throws where one is not. */
 export function bindDim(dim: Dim, bindings: ReadonlyMap<string, number>): number {
   const { factor, symbols } = parse(dim);

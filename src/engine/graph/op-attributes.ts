@@ -61,6 +61,8 @@ export interface OpAttributes {
   /** The reverse: `[C, L, D]` added into zeros `[C, N, D]` at rows `[C, L]`. */
   readonly ScatterRows: { readonly rows: Dim };
   readonly Softmax: None;
+  /** softmax(scores) · values, the softmax over the last axis of the scores. */
+  readonly SoftmaxProduct: None;
   /** Root-mean-square norm over the last axis (Zhang and Sennrich 2019, eq. 4). */
   readonly RmsNorm: { readonly epsilon: number };
   /** Layer norm over the last axis (Ba, Kiros and Hinton 2016, eq. 4). */

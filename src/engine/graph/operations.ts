@@ -123,7 +123,7 @@ export function matMul(a: Value, b: Value, options: { readonly transA?: boolean;
   return emitOne("MatMul", [a, b], { transA: options.transA ?? false, transB: options.transB ?? false, alpha: options.alpha ?? 1 });
 }
 
-/** x `[…, K]` · weight ⊙ scales, the weight int8 `[K, N]`, its transpose int8 `[N, K]`, scales `[N]` (absent: 1). */
+/** x `[…, K]` · weight ⊙ scales, the weight int8 (or uint8 about 128) `[K, N]`, its transpose `[N, K]`, scales `[N]` (absent: 1). */
 export function quantizedMatMul(x: Value, { weight, transposed, scales }: { readonly weight: Value; readonly transposed: Value; readonly scales?: Value }): Value {
   return emitOne("QuantizedMatMul", scales === undefined ? [x, weight, transposed] : [x, weight, transposed, scales], {});
 }
@@ -184,6 +184,10 @@ export function scatterRows(x: Value, rows: Value, rowCount: Dim): Value {
 export function softmax(x: Value): Value {
   return emitOne("Softmax", [x], {});
 }
+/** softmax(scores `[…, M, N]`, by rows) · values `[…, N, E]`: `[…, M, E]`. */
+export function softmaxProduct(scores: Value, values: Value): Value {
+  return emitOne("SoftmaxProduct", [scores, values], {});
+}
 /** x · weight / root-mean-square(x) over the last axis. */
 export function rmsNorm(x: Value, weight: Value, epsilon: number): Value {
   return emitOne("RmsNorm", [x, weight], { epsilon });
@@ -205,7 +209,7 @@ export function linearCrossEntropy(hidden: Value, weight: Value, targets: Value,
   return emitOne("LinearCrossEntropy", [hidden, weight, targets], { chunks: pieces.chunks, minimumRows: pieces.minimumRows, softCap: pieces.softCap ?? 0 });
 }
 
-/** The same for an output embedding in 8 bits: int8 `[D, V]` with scales `[V]` for the logits, int8 `[V, D]` with scales `[D]` for the way back. */
+/** The same for an output embedding in 8 bits (int8, or uint8 about 128): `[D, V]` with scales `[V]` for the logits, `[V, D]` with scales `[D]` for the way back. */
 export function roundedLinearCrossEntropy(hidden: Value, head: { readonly weight: Value; readonly scales: Value; readonly back: Value; readonly backScales: Value }, targets: Value, pieces: { readonly chunks: number; readonly minimumRows: number; readonly softCap: number }): Value {
   return emitOne("RoundedLinearCrossEntropy", [hidden, head.weight, head.scales, head.back, head.backScales, targets], pieces);
 }

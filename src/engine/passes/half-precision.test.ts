@@ -31,8 +31,8 @@ function network(builder: GraphBuilder): { readonly nll: Value; readonly adapter
   const q = g.add(g.matMul(normed, weight("q", D, D), { transB: true }), g.mul(low, 0.5));
   const places = builder.constant(tensor("int32", [T], Int32Array.from({ length: T }, (_, i) => i)));
   const mask = g.where(g.lessOrEqual(places, g.reshape(places, [T, 1])), builder.scalar(0), builder.scalar(-1e30)); // [T, T]
-  const seen = g.softmax(g.add(g.matMul(q, normed, { transB: true, alpha: 0.3 }), mask));
-  const hidden = g.add(embedded, g.matMul(g.silu(g.matMul(seen, normed)), weight("up", D, D)));
+  const seen = g.softmaxProduct(g.add(g.matMul(q, normed, { transB: true, alpha: 0.3 }), mask), normed);
+  const hidden = g.add(embedded, g.matMul(g.silu(seen), weight("up", D, D)));
   return { nll: g.linearCrossEntropy(hidden, weight("head", V, D), builder.input("targets", "int32", [1, T]), { chunks: 2, minimumRows: 2 }), adapter };
 }
 
@@ -81,9 +81,12 @@ describe.each(HALF_DTYPES)("in %s", (dtype) => {
     const graph = mixed.builder.finish();
     verifyGraph(graph);
     expect(Object.fromEntries(graph.weights.map(({ name, id }) => [name, graph.values[id]?.dtype]))).toEqual({ embedding: dtype, norm: dtype, q: dtype, up: "float32", head: dtype });
-    // The adapter's two, then q, scores and mixture; the weight that stays float32 takes its product along.
-    expect(dtypesOf(graph, "MatMul")).toEqual(["float32", "float32", dtype, dtype, dtype, "float32"]);
-    for (const op of ["RmsNorm", "Softmax", "LinearCrossEntropy"] as const) expect(dtypesOf(graph, op)).toEqual(["float32"]);
+    // The adapter's two, then q and scores; the weight that stays float32 takes its product along.
+    expect(dtypesOf(graph, "MatMul")).toEqual(["float32", "float32", dtype, dtype, "float32"]);
+    for (const op of ["RmsNorm", "LinearCrossEntropy"] as const) expect(dtypesOf(graph, op)).toEqual(["float32"]);
+    // Scores stay exact up to the softmax; what it weighs, and its weights, are in half precision.
+    const mixture = must(graph.nodes.find(({ op }) => op === "SoftmaxProduct"), "SoftmaxProduct");
+    expect([...mixture.inputs, ...mixture.outputs].map((id) => graph.values[id]?.dtype)).toEqual(["float32", dtype, dtype, dtype]);
     // 1 + w of the norm and the mask's sum are exact; what joins an adapter and the residual is not.
     expect(dtypesOf(graph, "Add")).toEqual(["float32", dtype, "float32", dtype]);
     expect(graph.values[must(graph.outputs[0], "output").id]?.dtype).toBe("float32");

@@ -88,9 +88,13 @@ class ConstantHeld extends Held {
   }
 }
 
+type Form = "half" | "single" | "stored";
+
 /** How a node runs: in which form it reads its real operands, and what its outputs are. */
 interface Placement {
-  readonly reads: "half" | "single" | "stored";
+  readonly reads: Form;
+  /** In which form it reads the first; absent: as the others. */
+  readonly readsFirst?: Form;
   readonly gives: "activation" | "float32";
 }
 
@@ -108,6 +112,11 @@ function place({ op }: Node, operands: readonly Held[]): Placement {
       return { reads: "single", gives };
     case "float32":
       return { reads: "single", gives: "float32" };
+    case "scores": {
+      const weighed = operands.slice(1);
+      const half = weighed.some(({ kind }) => kind === "activation") && !weighed.some(({ kind }) => kind === "float32");
+      return { readsFirst: "single", reads: half ? "half" : "single", gives };
+    }
     case "stored":
       return { reads: "stored", gives: "float32" };
     default:
@@ -132,8 +141,8 @@ export function toHalfPrecision(graph: Graph, { dtype, isHalfWeight }: HalfPreci
   const get = (id: ValueId): Held => must(held.get(id), `value ${id}`);
   for (const node of graph.nodes) {
     const operands = node.inputs.map(get);
-    const { reads, gives } = place(node, operands);
-    const outputs = builder.emit(node.op, operands.map((o) => o[reads]), node.attributes);
+    const { reads, readsFirst = reads, gives } = place(node, operands);
+    const outputs = builder.emit(node.op, operands.map((o, i) => o[i === 0 ? readsFirst : reads]), node.attributes);
     // Further outputs are statistics that a gradient reads.
     node.outputs.forEach((id, i) => hold(id, must(outputs[i], node.op), i === 0 || OPS[node.op].precision === "moves" ? gives : "float32"));
   }

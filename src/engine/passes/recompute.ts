@@ -28,6 +28,9 @@ export interface Recomputed {
 /** Share of the peak that is given up before what is left is looked at anew. */
 const STEP = 1 / 16;
 
+/** A value that this share of the forward pass or more lies between its maker and its last reader (a mask, a table) is no state that flows through it. */
+const LONG_LIVED = 1 / 4;
+
 /** The forward and backward nodes of a graph, and which kept values may be given up. */
 class Plan {
   readonly #graph: Graph;
@@ -73,8 +76,29 @@ class Plan {
     return found;
   }
 
-  /** Kept values that do nothing but lie in memory while node `at` of `built` runs, with the cost per byte of making them again, cheapest first. */
-  candidates(built: Graph, at: number): readonly { readonly id: ValueId; readonly bytes: number }[] {
+  /**
+   * Narrow places of the forward pass: values through which alone all that follows depends on all that was before, as on
+   * the residual stream between two sublayers. Where they stay, what is made again is never more than what lies between two.
+   */
+  narrows(): ReadonlySet<ValueId> {
+    const lastUse = new Map<ValueId, number>();
+    this.#forward.forEach((node, i) => node.inputs.forEach((id) => lastUse.set(this.#root(id), i)));
+    const isLong = (id: ValueId, made: number): boolean => (lastUse.get(id) ?? made) - made >= LONG_LIVED * this.#forward.length;
+    const found = new Set<ValueId>();
+    let live: ValueId[] = [];
+    this.#forward.forEach(({ outputs }, i) => {
+      live = [...live.filter((id) => (lastUse.get(id) ?? 0) > i), ...outputs.filter((id) => this.#root(id) === id && (lastUse.get(id) ?? 0) > i && !isLong(id, i))];
+      const [only, ...others] = live;
+      if (only !== undefined && others.length === 0) found.add(only);
+    });
+    return found;
+  }
+
+  /**
+   * Kept values that do nothing but lie in memory while node `at` of `built` runs, those that one node makes together,
+   * with the cost per byte of making them again, cheapest first.
+   */
+  candidates(built: Graph, at: number): readonly { readonly ids: readonly ValueId[]; readonly bytes: number }[] {
     const before = new Map<ValueId, number>();
     const after = new Map<ValueId, number>();
     built.nodes.forEach((node, i) => {
@@ -84,15 +108,15 @@ class Plan {
         else if (!after.has(root)) after.set(root, i);
       }
     });
-    return [...this.#kept]
-      .filter((id) => !this.#pinned.has(id) && Math.max(before.get(id) ?? 0, must(this.#maker.get(id), "maker")) < at && at < (after.get(id) ?? 0))
-      .map((id) => {
-        const bytes = bytesOfValue(must(this.#graph.values[id], `value ${id}`), this.#sizes);
+    const idle = [...this.#kept].filter((id) => !this.#pinned.has(id) && Math.max(before.get(id) ?? 0, must(this.#maker.get(id), "maker")) < at && at < (after.get(id) ?? 0));
+    return [...Map.groupBy(idle, (id) => must(this.#maker.get(id), "maker"))]
+      .map(([maker, ids]) => {
+        const bytes = ids.reduce((sum, id) => sum + bytesOfValue(must(this.#graph.values[id], `value ${id}`), this.#sizes), 0);
         let cost = 0;
-        for (const i of this.#chain(id)) cost += this.#costs[i] ?? 0;
-        return { id, bytes, perByte: cost / Math.max(1, bytes) };
+        for (const i of this.#chain(must(ids[0], "value"))) cost += this.#costs[i] ?? 0;
+        return { maker, ids, bytes, perByte: cost / Math.max(1, bytes) };
       })
-      .sort((a, b) => a.perByte - b.perByte || a.id - b.id);
+      .sort((a, b) => a.perByte - b.perByte || a.maker - b.maker);
   }
 
   giveUp(id: ValueId): void {
@@ -141,28 +165,46 @@ class Plan {
   }
 }
 
-/**
- * The same graph within a budget, or as near to it as giving values up brings it. Its nodes that run twice are equal to
- * others: a runtime must neither merge equal nodes nor run a node before something needs it.
- * Throws where a symbol of the graph is not in `sizes`.
- */
-export function recompute(graph: Graph, options: RecomputeOptions): Recomputed {
-  const before = findPeak(graph, options.sizes);
+interface Try {
+  readonly graph: Graph;
+  readonly peak: Peak;
+  readonly cost: number;
+}
+
+/** Gives values up, the cheapest first, until the budget is met or nothing is left to give; those in `staying` never. The least peak on the way. */
+function giveUpWithin(graph: Graph, { options, staying }: { readonly options: RecomputeOptions; readonly staying: "nothing" | "narrows" }): Try {
   const plan = new Plan(graph, options);
-  let best = { graph, peak: before, cost: 0 };
+  const stays = staying === "narrows" ? plan.narrows() : new Set<ValueId>();
+  let best: Try = { graph, peak: findPeak(graph, options.sizes), cost: 0 };
   for (let current = best; current.peak.bytes > options.bytes; ) {
-    const found = plan.candidates(current.graph, current.peak.at);
+    const found = plan.candidates(current.graph, current.peak.at).filter(({ ids }) => !ids.some((id) => stays.has(id)));
     if (found.length === 0) break;
     // A little at a time, since each value that goes changes what the next ones cost; the same steps whatever the budget.
     let freed = 0;
-    for (const { id, bytes } of found) {
+    for (const { ids, bytes } of found) {
       if (freed > 0 && freed + bytes > current.peak.bytes * STEP) break;
-      plan.giveUp(id);
+      ids.forEach((id) => plan.giveUp(id));
       freed += bytes;
     }
     const next = plan.build();
     current = { graph: next, peak: findPeak(next, options.sizes), cost: plan.cost };
     if (current.peak.bytes < best.peak.bytes) best = current;
   }
-  return { graph: best.graph, before, after: best.peak, share: best.cost / Math.max(1, plan.wholeCost) };
+  return best;
+}
+
+/**
+ * The same graph within a budget, or as near to it as giving values up brings it: any of them first, and where that is
+ * not enough, all but the narrow places of the pass. Its nodes that run twice are equal to others: a runtime must neither
+ * merge equal nodes nor run a node before something needs it.
+ * Throws where a symbol of the graph is not in `sizes`.
+ */
+export function recompute(graph: Graph, options: RecomputeOptions): Recomputed {
+  const before = findPeak(graph, options.sizes);
+  let best = giveUpWithin(graph, { options, staying: "nothing" });
+  if (best.peak.bytes > options.bytes) {
+    const other = giveUpWithin(graph, { options, staying: "narrows" });
+    if (other.peak.bytes < best.peak.bytes) best = other;
+  }
+  return { graph: best.graph, before, after: best.peak, share: best.cost / Math.max(1, new Plan(graph, options).wholeCost) };
 }

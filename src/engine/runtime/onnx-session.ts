@@ -5,6 +5,7 @@ import { FedtuneError, must } from "../../core/base/errors.ts";
 import { trackResource } from "../../core/base/disposal.ts";
 import type { Tensor } from "../../core/base/tensor.ts";
 import { formatShape } from "../../core/base/tensor.ts";
+import { factorOf } from "../graph/dims.ts";
 import type { Dim } from "../graph/dims.ts";
 import { encodeOnnx } from "../graph/onnx/encode.ts";
 import type { Device } from "../graph/onnx/emitter.ts";
@@ -78,6 +79,7 @@ class OnnxSession implements Session {
         if (typeof dim === "string" && known !== undefined && known.value !== value) {
           throw new Error(`session: dimension ${dim}: expected ${known.value}, as input ${known.input} has it, got ${value} in input ${name}`);
         }
+        if (typeof dim === "string" && value % factorOf(dim) !== 0) throw new Error(`session: dimension ${dim}: expected a multiple of ${factorOf(dim)}, got ${value} in input ${name}`);
         bindings.set(dim, { value, input: name });
       });
       ortFeeds[name] = toOrt(fed, { device: this.#device, where: `session: input ${name}` });

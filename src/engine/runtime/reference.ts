@@ -3,7 +3,7 @@ import { must } from "../../core/base/errors.ts";
 import { isHalf } from "../../core/base/tensor.ts";
 import type { DType, Tensor } from "../../core/base/tensor.ts";
 import { narrow, widen } from "../../core/formats/half.ts";
-import { bindDim, symbolsOf } from "../graph/dims.ts";
+import { bindDim, factorOf, symbolsOf } from "../graph/dims.ts";
 import { OPS } from "../graph/ops/all.ts";
 import type { OpRecord, ReferenceTensor } from "../graph/ops/record.ts";
 import type { Graph } from "../graph/types.ts";
@@ -25,7 +25,8 @@ export function evaluateReference(graph: Graph, feeds: ReadonlyMap<string, Refer
   const bindings = new Map<string, number>();
   const learn = (id: number, shape: readonly number[]): void => {
     graph.values[id]?.shape.forEach((dim, i) => {
-      if (typeof dim === "string" && symbolsOf(dim).length === 1 && symbolsOf(dim)[0] === dim) bindings.set(dim, must(shape[i], `axis ${i}`));
+      const [symbol, ...others] = symbolsOf(dim);
+      if (symbol !== undefined && others.length === 0) bindings.set(symbol, must(shape[i], `axis ${i}`) / factorOf(dim));
     });
   };
   for (const { id, name } of [...graph.inputs, ...graph.weights]) {

@@ -72,6 +72,10 @@ export function createArithmeticTrainer(options: ArithmeticOptions = {}): Traine
       if (signal?.aborted === true) throw interrupted("evaluation");
       return jobs.map(evaluateOne);
     },
+    score: async ({ texts }) => {
+      await setImmediate();
+      return texts.map(({ ids, branches }) => ({ losses: Float32Array.from(ids.slice(1)), branches: branches.map((branch) => Float32Array.from(branch.ids)) }));
+    },
     generate: async ({ prompts, options: { maxNewTokens } }) => {
       await setImmediate();
       return prompts.map((prompt) => prompt.slice(0, maxNewTokens));

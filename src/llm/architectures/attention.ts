@@ -1,6 +1,6 @@
 /** Causal attention with grouped key-value heads, and its masks. Shared by architectures. */
 import { tensor } from "../../core/base/tensor.ts";
-import { multiplyDims } from "../../engine/graph/dims.ts";
+import { divideDim, multiplyDims } from "../../engine/graph/dims.ts";
 import type { Dim } from "../../engine/graph/dims.ts";
 import * as g from "../../engine/graph/operations.ts";
 import type { Value } from "../../engine/graph/value.ts";
@@ -27,16 +27,19 @@ export interface Sight {
   readonly queryPositions: Value;
   /** int32 `[X, S]` position of each key within its example. */
   readonly keyPositions: Value;
+  /** The same, cut into runs of queries of equal length, each with the keys up to its end, as none sees a later one; absent: in one. */
+  readonly blocks?: readonly Sight[];
 }
 
-function maskFrom(visible: Value): Value {
+/** Scores' addend of bool `[X, T, S]`: float32 `[X, 1, 1, T, S]`, 0 where a key is seen. */
+export function maskFrom(visible: Value): Value {
   const [x = 1, t = 1, s = 1] = visible.shape;
   const zero = g.scalar(visible, 0);
   return g.reshape(g.where(visible, zero, g.scalar(visible, HIDDEN)), [x, 1, 1, t, s]);
 }
 
 /** Whether a key is not later than a query and within its window: bool `[X, T, S]`. */
-function isBehind(queryPositions: Value, keyPositions: Value, window: number | undefined): Value {
+export function isBehind(queryPositions: Value, keyPositions: Value, window: number | undefined): Value {
   const [x = 1, t = 1] = queryPositions.shape;
   const [queries, keys] = [g.reshape(queryPositions, [x, t, 1]), g.reshape(keyPositions, [x, 1, keyPositions.shape[1] ?? 1])];
   const notLater = g.lessOrEqual(keys, queries);
@@ -45,13 +48,49 @@ function isBehind(queryPositions: Value, keyPositions: Value, window: number | u
   return g.and(notLater, g.lessOrEqual(oldest, keys));
 }
 
-/** Sight within packs: a token sees its own segment up to itself. Segments and positions int32 `[X, T]`. */
-export function packSight(segments: Value, positions: Value): Sight {
-  const [x = 1, t = 1] = segments.shape;
+/** The first 1, 2, … `count` parts of a value whose axis is `count` equal parts long. */
+function beginnings(x: Value, axis: number, count: number): readonly Value[] {
+  const part = divideDim(x.shape[axis] ?? 1, count);
+  const all: Value[] = [x];
+  let parts = g.reshape(x, x.shape.toSpliced(axis, 1, count, part));
+  for (let n = count - 1; n > 0; n--) {
+    [parts = parts] = g.split(parts, axis, [n, 1]);
+    all.unshift(g.reshape(parts, x.shape.with(axis, multiplyDims(n, part))));
+  }
+  return all;
+}
+
+interface Labels {
+  /** int32 `[X, T]` */
+  readonly segments: Value;
+  /** int32 `[X, T]` */
+  readonly positions: Value;
+}
+
+function sightOf(queries: Labels, keys: Labels): Sight {
+  const [x = 1, t = 1] = queries.segments.shape;
+  const s = keys.segments.shape[1] ?? 1;
   return {
-    queryPositions: positions,
-    keyPositions: positions,
-    mask: (window) => maskFrom(g.and(g.equal(g.reshape(segments, [x, t, 1]), g.reshape(segments, [x, 1, t])), isBehind(positions, positions, window))),
+    queryPositions: queries.positions,
+    keyPositions: keys.positions,
+    mask: (window) => maskFrom(g.and(g.equal(g.reshape(queries.segments, [x, t, 1]), g.reshape(keys.segments, [x, 1, s])), isBehind(queries.positions, keys.positions, window))),
+  };
+}
+
+/**
+ * Sight within packs: a token sees its own segment up to itself. Segments and positions int32 `[X, T]`, T a multiple of
+ * `blocks`: half of all pairs are of a key behind its query, and of these a block leaves out those behind its end.
+ */
+export function packSight(segments: Value, positions: Value, blocks = 1): Sight {
+  const whole = sightOf({ segments, positions }, { segments, positions });
+  if (blocks === 1) return whole;
+  const [x = 1, t = 1] = segments.shape;
+  const part = divideDim(t, blocks);
+  const runs = (labels: Value): readonly Value[] => g.split(g.reshape(labels, [x, blocks, part]), 1, Array.from({ length: blocks }, () => 1)).map((run) => g.reshape(run, [x, part]));
+  const [ownSegments, ownPositions, keySegments, keyPositions] = [runs(segments), runs(positions), beginnings(segments, 1, blocks), beginnings(positions, 1, blocks)];
+  return {
+    ...whole,
+    blocks: ownSegments.map((own, i) => sightOf({ segments: own, positions: ownPositions[i] ?? positions }, { segments: keySegments[i] ?? segments, positions: keyPositions[i] ?? positions })),
   };
 }
 
@@ -89,23 +128,58 @@ export function splitHeads(x: Value, heads: number, width: number): Value {
 /**
  * softmax(scale · Q Kᵀ + mask) V (Vaswani et al. 2017, eq. 1). Queries of a group share a key head by being laid under
  * one another, so keys and values are never repeated.
+ * @param queries `[X, K, G·T, E]`
+ * @param cache keys and values `[X, K, S, E]`
+ * @param mask `[X, 1, 1, T, S]`, or anything that broadcasts to `[X, K, G, T, S]`
+ * @returns `[X, K, G·T, E]`
+ */
+function mix(queries: Value, { key, value }: LayerCache, mask: Value, { heads, keyValueHeads, headWidth, scale = 1 / Math.sqrt(headWidth), softCap = 0 }: AttentionShape): Value {
+  const [x = 1, , rows = 1] = queries.shape;
+  const s: Dim = key.shape[2] ?? 1;
+  const group = heads / keyValueHeads;
+  const scores = g.matMul(queries, key, { transB: true, alpha: softCap === 0 ? scale : scale / softCap }); // [X, K, G·T, S]
+  const capped = softCap === 0 ? scores : g.mul(g.tanh(scores), softCap);
+  const masked = g.add(g.reshape(capped, [x, keyValueHeads, group, divideDim(rows, group), s]), mask); // [X, K, G, T, S]
+  return g.softmaxProduct(g.reshape(masked, [x, keyValueHeads, rows, s]), value);
+}
+
+/**
+ * Attention of all queries over all keys.
  * @param queries `[X, H, T, E]`
  * @param cache keys and values `[X, K, S, E]`
  * @param mask `[X, 1, 1, T, S]`, or anything that broadcasts to `[X, K, H / K, T, S]`
  * @returns `[X, T, H·E]`
  */
-export function attend(queries: Value, { key, value }: LayerCache, mask: Value, { heads, keyValueHeads, headWidth, scale = 1 / Math.sqrt(headWidth), softCap = 0 }: AttentionShape): Value {
+export function attend(queries: Value, cache: LayerCache, mask: Value, shape: AttentionShape): Value {
+  const { heads, keyValueHeads, headWidth } = shape;
   const [x = 1, , t = 1] = queries.shape;
-  const s: Dim = key.shape[2] ?? 1;
-  const group = heads / keyValueHeads;
-  const grouped = [x, keyValueHeads, multiplyDims(group, t)] as const;
-  const q = g.reshape(queries, [...grouped, headWidth]); // [X, K, G·T, E]
-  const scores = g.matMul(q, key, { transB: true, alpha: softCap === 0 ? scale : scale / softCap }); // [X, K, G·T, S]
-  const capped = softCap === 0 ? scores : g.mul(g.tanh(scores), softCap);
-  const masked = g.add(g.reshape(capped, [x, keyValueHeads, group, t, s]), mask); // [X, K, G, T, S]
-  const probabilities = g.reshape(g.softmax(masked), [...grouped, s]);
-  const mixed = g.matMul(probabilities, value); // [X, K, G·T, E]
+  const mixed = mix(g.reshape(queries, [x, keyValueHeads, multiplyDims(heads / keyValueHeads, t), headWidth]), cache, mask, shape); // [X, K, G·T, E]
   const byToken = g.transpose(g.reshape(mixed, [x, heads, t, headWidth]), [0, 2, 1, 3]); // [X, T, H, E]
+  return g.reshape(byToken, [x, t, heads * headWidth]);
+}
+
+/**
+ * The same by blocks of queries (n of U tokens, T = n · U), block i over the first (i + 1) · U keys: scores of later keys are
+ * neither made nor kept, and those of one block at a time are in memory.
+ * @param queries `[X, T, H·E]`
+ * @param cache keys and values `[X, K, T, E]`
+ * @param masks of each block, `[X, 1, 1, U, (i + 1) · U]`, or anything that broadcasts to `[X, K, H / K, U, (i + 1) · U]`
+ * @returns `[X, T, H·E]`
+ */
+export function attendInBlocks(queries: Value, { key, value }: LayerCache, masks: readonly Value[], shape: AttentionShape): Value {
+  const { heads, keyValueHeads, headWidth } = shape;
+  const [x = 1, t = 1] = queries.shape;
+  const n = masks.length;
+  const u = divideDim(t, n);
+  const byBlock = g.transpose(g.reshape(queries, [x, n, u, heads, headWidth]), [0, 1, 3, 2, 4]); // [X, n, H, U, E]
+  const blocks = g.split(byBlock, 1, masks.map(() => 1));
+  const [keys, values] = [beginnings(key, 2, n), beginnings(value, 2, n)];
+  const mixed = masks.map((mask, i): Value => {
+    const own = g.reshape(blocks[i] ?? byBlock, [x, keyValueHeads, multiplyDims(heads / keyValueHeads, u), headWidth]);
+    return g.reshape(mix(own, { key: keys[i] ?? key, value: values[i] ?? value }, mask, shape), [x, 1, heads, u, headWidth]);
+  });
+  const [first = byBlock, ...others] = mixed;
+  const byToken = g.transpose(g.concat([first, ...others], 1), [0, 1, 3, 2, 4]); // [X, n, U, H, E]
   return g.reshape(byToken, [x, t, heads * headWidth]);
 }
 

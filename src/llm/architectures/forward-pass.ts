@@ -11,7 +11,7 @@ import * as g from "../../engine/graph/operations.ts";
 import type { Value } from "../../engine/graph/value.ts";
 import type { AdapterHooks, BaseTensor, LayerCache, LinearModule, SublayerKind } from "./sites.ts";
 import { roundedProduct, type RoundedBase } from "./quantized-weights.ts";
-import { attend, attendOneToken, prefixSight, splitHeads } from "./attention.ts";
+import { attend, attendInBlocks, attendOneToken, prefixSight, splitHeads } from "./attention.ts";
 import type { AttentionShape, Sight } from "./attention.ts";
 import { rotate } from "./rotary.ts";
 import type { RotaryTables } from "./rotary.ts";
@@ -218,7 +218,10 @@ export class ForwardPass {
     const seen = before === undefined ? own : { key: g.concat([before.key, own.key], 2, this.inputs.keys), value: g.concat([before.value, own.value], 2, this.inputs.keys) };
     this.cache[layer] = seen;
     const sight = this.inputs.past === undefined && before !== undefined ? prefixSight(this.inputs.sight, Number(before.key.shape[2]), must(this.inputs.keys, "name of the key dimension")) : this.inputs.sight;
-    return g.reshape(attend(splitHeads(query, heads, headWidth), seen, this.#bias(sight, options), options), [clients, flat, heads * headWidth]);
+    const mixed = sight.blocks === undefined
+      ? attend(splitHeads(query, heads, headWidth), seen, this.#bias(sight, options), options)
+      : attendInBlocks(query, seen, sight.blocks.map((block) => this.#bias(block, options)), options);
+    return g.reshape(mixed, [clients, flat, heads * headWidth]);
   }
 
   /** What is added to the scores: the mask, and how they grow with the key's position where they do. */

@@ -5,23 +5,29 @@
 import { realpathSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { FedtuneError } from "../../core/base/errors.ts";
-import { bytesPerElement, isHalf, tensor, type ComputeDType, type HalfDType, type Tensor } from "../../core/base/tensor.ts";
+import { bytesPerElement, isHalf, type ComputeDType, type HalfDType, type Tensor } from "../../core/base/tensor.ts";
 import type { Checkpoint } from "../../core/formats/checkpoint.ts";
 import { narrow } from "../../core/formats/half.ts";
 import type { WeightFiles } from "../../engine/graph/weights.ts";
 import { checkpointName, type ArchitectureModel } from "./architecture.ts";
-import type { BaseTensor } from "./sites.ts";
 
-/** A tensor in the dtype of a base. Throws FedtuneError("model") where float16 cannot hold one of its values. */
-export function inDtype({ name, shape }: Pick<BaseTensor, "name" | "shape">, values: Float32Array, dtype: ComputeDType): Tensor {
-  if (!isHalf(dtype)) return tensor("float32", shape, values);
-  const bits = narrow(values, dtype);
-  if (dtype === "float16") refuseOverflow(name, values, bits);
-  return tensor(dtype, shape, bits);
+/** Puts values of a weight into a dtype. Throws FedtuneError("model") where float16 cannot hold one. */
+export type Narrower = (name: string, values: Float32Array) => Float32Array | Uint16Array;
+
+/** What puts weights chunk by chunk into the dtype of a base: the chunk itself for float32, else one buffer that the next chunk takes over. */
+export function createNarrower(dtype: ComputeDType): Narrower {
+  if (!isHalf(dtype)) return (_name, values) => values;
+  let buffer = new Uint16Array(0);
+  return (name, values) => {
+    if (buffer.length < values.length) buffer = new Uint16Array(values.length);
+    const bits = narrow(values, dtype, buffer.subarray(0, values.length));
+    if (dtype === "float16") refuseOverflow(name, values, bits);
+    return bits;
+  };
 }
 
 function refuseOverflow(name: string, values: Float32Array, bits: Uint16Array): void {
-  const at = bits.findIndex((b, i) => (b & 0x7c00) === 0x7c00 && Number.isFinite(values[i] ?? 0));
+  const at = bits.findIndex((b, i) => (b & 0x7c00) === 0x7c00 && Number.isFinite(values[i]));
   if (at >= 0) throw new FedtuneError("model", { where: `weight ${name}`, expected: "values within float16's range of ±65,504", got: String(values[at]), remedy: "Run with runtime.compute=bfloat16 or float32" });
 }
 

@@ -1,24 +1,23 @@
 /**
- * The prepared base: one cache file per checkpoint, layout and precision, made once tensor by tensor and then mapped by
+ * The prepared base: one cache file per checkpoint, layout and precision, made once chunk by chunk and then mapped by
  * every session and process. Checks the checkpoint's shapes against what config.json promises.
  */
-import { createReadStream } from "node:fs";
-import { createHash } from "node:crypto";
-import { pipeline } from "node:stream/promises";
 import { basename, dirname } from "node:path";
 import { didYouMean, FedtuneError, must } from "../../core/base/errors.ts";
 import { canonicalJson, sha256 } from "../../core/base/hash.ts";
-import { bytesPerElement, elementCount, formatShape, isHalf, sameShape, type ComputeDType, type Tensor } from "../../core/base/tensor.ts";
+import { bytesPerElement, elementCount, formatShape, isHalf, sameShape, type ComputeDType } from "../../core/base/tensor.ts";
 import { openCheckpoint } from "../../core/formats/checkpoint.ts";
 import type { Checkpoint } from "../../core/formats/checkpoint.ts";
 import { readSafetensorsHeader } from "../../core/formats/safetensors.ts";
 import type { TensorDeclaration } from "../../core/formats/safetensors-header.ts";
 import { createSafetensorsWriter } from "../../core/formats/safetensors-writer.ts";
 import { cachedFile } from "../../core/store/cache.ts";
-import { inDtype, mapCheckpoint } from "./half-base.ts";
-import { declareHead, declareRounded, roundedBase, roundHead, roundWeight, type BasePrecision, type RoundedBase } from "./quantized-weights.ts";
+import { hashFile } from "../../core/store/file-hash.ts";
+import { createNarrower, mapCheckpoint } from "./half-base.ts";
+import { declareHead, declareRounded, roundedBase, writeHead, writeRounded, type HeldPrecision, type RoundedBase } from "./quantized-weights.ts";
 import type { WeightFiles } from "../../engine/graph/weights.ts";
 import { checkpointName, type ArchitectureModel, type CheckpointNaming } from "./architecture.ts";
+import { createRowReader } from "./base-rows.ts";
 import type { BaseTensor } from "./sites.ts";
 
 /** Mapped files start their data on a page. */
@@ -39,14 +38,10 @@ export interface PreparedBase {
   readonly parameters: number;
 }
 
-/** SHA-256 over the bytes of a checkpoint's files in their order. */
+/** SHA-256 over the bytes of a checkpoint's files in their order; files that have not changed are not read again. */
 export async function hashCheckpoint(checkpoint: Checkpoint): Promise<string> {
   const hashes: string[] = [];
-  for (const { path } of checkpoint.files) {
-    const hash = createHash("sha256");
-    await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash);
-    hashes.push(hash.digest("hex"));
-  }
+  for (const { path } of checkpoint.files) hashes.push(await hashFile(path));
   return sha256(hashes.join(" "));
 }
 
@@ -71,17 +66,6 @@ export function checkShapes(checkpoint: Checkpoint, model: ArchitectureModel): v
   }
 }
 
-function readJoined(checkpoint: Checkpoint, model: ArchitectureModel, { shape, parts }: BaseTensor): Float32Array {
-  const joined = new Float32Array(elementCount(shape));
-  let at = 0;
-  for (const { name } of parts) {
-    const { data } = checkpoint.readFloat32(checkpointName(checkpoint, model, name));
-    joined.set(data, at);
-    at += data.length;
-  }
-  return joined;
-}
-
 /** One tensor by its name in the model, tied names included, as float32. */
 export function readBaseTensor(checkpoint: Checkpoint, model: CheckpointNaming & Pick<ArchitectureModel, "tied">, name: string): Float32Array {
   return checkpoint.readFloat32(checkpointName(checkpoint, model, model.tied.get(name) ?? name)).data;
@@ -89,11 +73,14 @@ export function readBaseTensor(checkpoint: Checkpoint, model: CheckpointNaming &
 
 /** How a base is to be held: its linear modules' precision, and the dtype of what is not rounded. */
 export interface BaseForm {
-  readonly precision?: BasePrecision;
+  readonly precision?: HeldPrecision;
   readonly dtype?: ComputeDType;
 }
 
-/** Makes the prepared base of a checkpoint, or finds it in the cache, or maps the checkpoint where nothing changes. Memory: one tensor. */
+/**
+ * Makes the prepared base of a checkpoint, or finds it in the cache, or maps the checkpoint where nothing changes.
+ * Memory: a few chunks of rows, however large the checkpoint is.
+ */
 export async function prepareBase(folder: string, model: ArchitectureModel, { precision = "float32", dtype = "float32" }: BaseForm = {}): Promise<PreparedBase> {
   const checkpoint = openCheckpoint(folder);
   checkShapes(checkpoint, model);
@@ -109,16 +96,17 @@ export async function prepareBase(folder: string, model: ArchitectureModel, { pr
     const declarations = tensors.flatMap((t): readonly TensorDeclaration[] => {
       const own = rounded?.tensors.get(t.name);
       if (rounded !== undefined && own !== undefined) return declareRounded(rounded.precision, own);
-      return [{ name: t.name, dtype, shape: t.shape }, ...(t === rounded?.head ? declareHead(t) : [])];
+      return [{ name: t.name, dtype, shape: t.shape }, ...(rounded !== undefined && t === rounded.head ? declareHead(rounded.precision, t) : [])];
     });
     using writer = createSafetensorsWriter(temporaryPath, declarations, { align: PAGE_BYTES });
+    const rowsOf = createRowReader(checkpoint, model);
+    const inDtype = createNarrower(dtype);
     for (const t of tensors) {
-      const values = readJoined(checkpoint, model, t);
+      const rows = rowsOf(t);
       const own = rounded?.tensors.get(t.name);
-      const write = (declared: readonly TensorDeclaration[], parts: readonly Tensor[]): void => declared.forEach(({ name }, i) => writer.write(name, must(parts[i], name)));
-      if (rounded !== undefined && own !== undefined) write(declareRounded(rounded.precision, own), roundWeight(rounded.precision, own, values));
-      else writer.write(t.name, inDtype(t, values, dtype));
-      if (t === rounded?.head) write(declareHead(t), roundHead(t, values));
+      if (rounded !== undefined && own !== undefined) writeRounded(rounded.precision, own, { rows, writer });
+      else for (const { first, count, values } of rows.chunks()) writer.writeBlock(t.name, { row: first, column: 0, rows: count, columns: rows.columns, data: inDtype(t.name, values) });
+      if (rounded !== undefined && t === rounded.head) writeHead(rounded.precision, t, { rows, writer });
     }
     writer.finish();
   });

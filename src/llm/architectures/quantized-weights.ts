@@ -1,11 +1,12 @@
-/** Weights of linear modules in 8 or 4 bits: how they are rounded, how they lie in the prepared base, and their product. */
+/** Weights of linear modules in 8 or 4 bits: which are rounded, how they lie in the prepared base, and their product. */
 import { must } from "../../core/base/errors.ts";
-import { tensor } from "../../core/base/tensor.ts";
-import type { Tensor } from "../../core/base/tensor.ts";
 import type { TensorDeclaration } from "../../core/formats/safetensors-header.ts";
+import type { SafetensorsWriter } from "../../core/formats/safetensors-writer.ts";
+import type { ByteDType } from "../../engine/graph/byte-weights.ts";
 import type { GraphBuilder } from "../../engine/graph/builder.ts";
 import { INT4_BLOCK, int4MatMul, quantizedMatMul, roundedLinearCrossEntropy } from "../../engine/graph/operations.ts";
 import type { Value } from "../../engine/graph/value.ts";
+import { roundToBytes, roundToInt4, type BaseRows, type BlockSink } from "./round-rows.ts";
 import type { BaseTensor, LinearModule } from "./sites.ts";
 
 type Layout = LinearModule["layout"];
@@ -16,75 +17,51 @@ export interface RoundedTensor {
   readonly layout: Layout;
 }
 
+/** One for each declared tensor of a rounding, which are two or three. */
+type Sinks = readonly [BlockSink, BlockSink, BlockSink];
+
+/** The rows of a tensor and the file that takes what is made of them. */
+export interface RowsToWriter {
+  readonly rows: BaseRows;
+  readonly writer: SafetensorsWriter;
+}
+
 /** One way of rounding weights. */
 interface Rounding {
   /** Whether a weight can be held so. */
   fits(base: BaseTensor): boolean;
   /** Names, dtypes and shapes of what stands for a weight in the prepared base. */
   declare(rounded: RoundedTensor): readonly TensorDeclaration[];
-  /** Their values, in that order. */
-  round(rounded: RoundedTensor, values: Float32Array): readonly Tensor[];
+  /** Hands their values on in blocks, to one sink for each in that order. */
+  round(rounded: RoundedTensor, rows: BaseRows, sinks: Sinks): void;
   /** x `[…, in]` times the weight: `[…, out]`. */
   product(builder: GraphBuilder, rounded: RoundedTensor, x: Value): Value;
 }
-
-/** Largest magnitude of a signed number of 8 bits that has a negative. */
-const INT8_LIMIT = 127;
 
 /** Sizes `[in, out]` of a weight as its product takes it. */
 function sizesOf({ base: { shape: [rows = 0, columns = 0] }, layout }: RoundedTensor): { readonly k: number; readonly n: number } {
   return layout === "out_in" ? { k: columns, n: rows } : { k: rows, n: columns };
 }
 
-/** Each output by its own scale, largest magnitude / 127 (Dettmers et al. 2022, section 3.1); both layouts, as integer products have no transposed form. */
-const int8: Rounding = {
-  fits: () => true,
-  declare(rounded) {
-    const { k, n } = sizesOf(rounded);
-    const { name } = rounded.base;
-    return [{ name: `${name} int8`, dtype: "int8", shape: [k, n] }, { name: `${name} int8 transposed`, dtype: "int8", shape: [n, k] }, { name: `${name} int8 scales`, dtype: "float32", shape: [n] }];
-  },
-  round(rounded, values) {
-    const { k, n } = sizesOf(rounded);
-    const [outStride, inStride] = rounded.layout === "out_in" ? [k, 1] : [1, n];
-    const [byInput, byOutput, scales] = [new Int8Array(k * n), new Int8Array(k * n), new Float32Array(n)];
-    for (let o = 0; o < n; o++) {
-      let largest = 0;
-      for (let i = 0; i < k; i++) largest = Math.max(largest, Math.abs(values[o * outStride + i * inStride] ?? 0));
-      const scale = largest / INT8_LIMIT;
-      scales[o] = scale;
-      for (let i = 0; i < k && scale > 0; i++) {
-        const q = Math.round((values[o * outStride + i * inStride] ?? 0) / scale);
-        byInput[i * n + o] = q;
-        byOutput[o * k + i] = q;
-      }
-    }
-    return [tensor("int8", [k, n], byInput), tensor("int8", [n, k], byOutput), tensor("float32", [n], scales)];
-  },
-  product(builder, rounded, x) {
-    const [weight, transposed, scales] = weightsOf(builder, int8.declare(rounded));
-    return quantizedMatMul(x, { weight, transposed, scales });
-  },
-};
-
-/** What the value of largest magnitude is divided by to try scales of a block: −8 uses all sixteen numbers, smaller ones cut the largest off. */
-const INT4_DIVISORS = [-8, 8, -7.5, 7.5, 7, -7, -8.5, 8.5, -9, 9, -10] as const;
-
-const nearest4 = (x: number): number => Math.max(-8, Math.min(7, Math.round(x)));
-
-/** The scale under which a block of values keeps most: the least squared error of those tried. */
-function blockScale(values: Float32Array): number {
-  let peak = 0;
-  for (const x of values) if (Math.abs(x) > Math.abs(peak)) peak = x;
-  if (peak === 0) return 0;
-  let [best, least] = [peak / 7, Infinity];
-  for (const divisor of INT4_DIVISORS) {
-    const scale = Math.fround(peak / divisor);
-    let error = 0;
-    for (const x of values) error += (x - scale * nearest4(x / scale)) ** 2;
-    if (error < least) [best, least] = [scale, error];
-  }
-  return best;
+/** Each output by its own scale; both layouts, as integer products have no transposed form. */
+function inBytes(dtype: ByteDType): Rounding {
+  const rounding: Rounding = {
+    fits: () => true,
+    declare(rounded) {
+      const { k, n } = sizesOf(rounded);
+      const { name } = rounded.base;
+      return [{ name: `${name} ${dtype}`, dtype, shape: [k, n] }, { name: `${name} ${dtype} transposed`, dtype, shape: [n, k] }, { name: `${name} ${dtype} scales`, dtype: "float32", shape: [n] }];
+    },
+    round({ layout }, rows, [byInput, byOutput, scales]) {
+      if (layout === "out_in") roundToBytes(rows, { dtype, scaleBy: "row" }, { asItLies: byOutput, turned: byInput, scales });
+      else roundToBytes(rows, { dtype, scaleBy: "column" }, { asItLies: byInput, turned: byOutput, scales });
+    },
+    product(builder, rounded, x) {
+      const [weight, transposed, scales] = weightsOf(builder, rounding.declare(rounded));
+      return quantizedMatMul(x, { weight, transposed, scales });
+    },
+  };
+  return rounding;
 }
 
 /** Blocks of 32 along the rows that the checkpoint has, each by its own scale; two elements a byte. */
@@ -94,23 +71,18 @@ const int4: Rounding = {
     { name: `${name} int4`, dtype: "uint8", shape: [rows, columns / 2] },
     { name: `${name} int4 scales`, dtype: "float32", shape: [rows, columns / INT4_BLOCK] },
   ],
-  round({ base: { shape: [rows = 0, columns = 0] } }, values) {
-    const blocks = (rows * columns) / INT4_BLOCK;
-    const [data, scales] = [new Uint8Array((rows * columns) / 2), new Float32Array(blocks)];
-    for (let block = 0; block < blocks; block++) {
-      const start = block * INT4_BLOCK;
-      const scale = blockScale(values.subarray(start, start + INT4_BLOCK));
-      scales[block] = scale;
-      const stored = (i: number): number => (scale === 0 ? 8 : nearest4((values[i] ?? 0) / scale) + 8);
-      for (let i = start; i < start + INT4_BLOCK; i += 2) data[i >> 1] = stored(i) | (stored(i + 1) << 4);
-    }
-    return [tensor("uint8", [rows, columns / 2], data), tensor("float32", [rows, columns / INT4_BLOCK], scales)];
-  },
+  round: (_rounded, rows, [data, scales]) => roundToInt4(rows, { data, scales }),
   product(builder, rounded, x) {
     const [data, scales] = weightsOf(builder, int4.declare(rounded));
     return int4MatMul(x, data, scales, { transB: rounded.layout === "out_in" });
   },
 };
+
+/** A writer's blocks of the declared tensors, one sink for each. */
+function sinksOf(declarations: readonly TensorDeclaration[], writer: SafetensorsWriter): Sinks {
+  // As for `weightsOf`.
+  return declarations.map(({ name }): BlockSink => (block) => writer.writeBlock(name, block)) as unknown as Sinks;
+}
 
 /** The declared tensors as weights of a graph; as many as there are names on the left. */
 function weightsOf(builder: GraphBuilder, declarations: readonly TensorDeclaration[]): readonly [Value, Value, Value] {
@@ -118,10 +90,18 @@ function weightsOf(builder: GraphBuilder, declarations: readonly TensorDeclarati
   return declarations.map(({ name, dtype, shape }) => builder.weight(name, dtype, shape)) as unknown as readonly [Value, Value, Value];
 }
 
-const ROUNDINGS = { int8, int4 } as const;
-/** Precisions that a base can be held in. */
+const ROUNDINGS = { int8: inBytes("int8"), uint8: inBytes("uint8"), int4 } as const;
+/** Precisions that a base can be asked for in. */
 export const BASE_PRECISIONS = ["float32", "int8", "int4"] as const;
 export type BasePrecision = (typeof BASE_PRECISIONS)[number];
+/** What a base is held in. 8 bits are signed, or unsigned about 128 where products with signed ones saturate: the same numbers. */
+export const HELD_PRECISIONS = ["float32", "int8", "uint8", "int4"] as const;
+export type HeldPrecision = (typeof HELD_PRECISIONS)[number];
+
+/** The dtype of 8-bit weights of a precision; undefined where it has none. */
+export function byteDType(precision: HeldPrecision): ByteDType | undefined {
+  return precision === "int8" || precision === "uint8" ? precision : undefined;
+}
 
 /** Which tensors of a base are held rounded, by name, and how. */
 export interface RoundedBase {
@@ -140,13 +120,13 @@ interface Model {
 }
 
 /** The tensors that a precision rounds: weights of linear modules that fit, and in 8 bits a copy of the output embedding. Undefined for float32. */
-export function roundedBase({ tensors, linears, tied, head }: Model, precision: BasePrecision): RoundedBase | undefined {
+export function roundedBase({ tensors, linears, tied, head }: Model, precision: HeldPrecision): RoundedBase | undefined {
   if (precision === "float32") return undefined;
   const layouts = new Map(linears.filter(({ isHead }) => !isHead).map((l) => [l.weight, l.layout]));
   const headName = tied.get(`${head.path}.weight`) ?? `${head.path}.weight`;
   return {
     precision,
-    head: precision === "int8" ? tensors.find(({ name }) => name === headName) : undefined,
+    head: byteDType(precision) !== undefined ? tensors.find(({ name }) => name === headName) : undefined,
     tensors: new Map(tensors.flatMap((base): [string, RoundedTensor][] => {
       const layout = layouts.get(base.parts[0]?.name ?? "");
       return layout === undefined || !ROUNDINGS[precision].fits(base) ? [] : [[base.name, { base, layout }]];
@@ -159,9 +139,9 @@ export function declareRounded(precision: RoundedBase["precision"], rounded: Rou
   return ROUNDINGS[precision].declare(rounded);
 }
 
-/** The values of what `declareRounded` declares. */
-export function roundWeight(precision: RoundedBase["precision"], rounded: RoundedTensor, values: Float32Array): readonly Tensor[] {
-  return ROUNDINGS[precision].round(rounded, values);
+/** Writes what `declareRounded` declares, from the rows as the checkpoint has them. */
+export function writeRounded(precision: RoundedBase["precision"], rounded: RoundedTensor, { rows, writer }: RowsToWriter): void {
+  ROUNDINGS[precision].round(rounded, rows, sinksOf(declareRounded(precision, rounded), writer));
 }
 
 /** x `[…, in]` times a tensor of the prepared base, `[…, out]`; undefined where it is not held rounded. */
@@ -171,24 +151,28 @@ export function roundedProduct(builder: GraphBuilder, base: RoundedBase | undefi
 }
 
 /** What stands for the output embedding `[V, D]` in the loss: one rounding for the logits, by token, one for the way back, by element. */
-export function declareHead({ name, shape: [v = 0, d = 0] }: BaseTensor): readonly TensorDeclaration[] {
+export function declareHead(precision: RoundedBase["precision"], { name, shape: [v = 0, d = 0] }: BaseTensor): readonly TensorDeclaration[] {
+  const dtype = must(byteDType(precision), "8 bits");
   return [
-    { name: `${name} int8 head`, dtype: "int8", shape: [d, v] }, { name: `${name} int8 head scales`, dtype: "float32", shape: [v] },
-    { name: `${name} int8 head back`, dtype: "int8", shape: [v, d] }, { name: `${name} int8 head back scales`, dtype: "float32", shape: [d] },
+    { name: `${name} ${dtype} head`, dtype, shape: [d, v] }, { name: `${name} ${dtype} head scales`, dtype: "float32", shape: [v] },
+    { name: `${name} ${dtype} head back`, dtype, shape: [v, d] }, { name: `${name} ${dtype} head back scales`, dtype: "float32", shape: [d] },
   ];
 }
 
-/** The values of what `declareHead` declares. */
-export function roundHead(base: BaseTensor, values: Float32Array): readonly Tensor[] {
-  const [forward, , scales] = int8.round({ base, layout: "out_in" }, values);
-  const [back, , backScales] = int8.round({ base, layout: "in_out" }, values);
-  return [must(forward, "head"), must(scales, "scales"), must(back, "head"), must(backScales, "scales")];
+/** Writes what `declareHead` declares, from the embedding's rows. */
+export function writeHead(precision: RoundedBase["precision"], base: BaseTensor, { rows, writer }: RowsToWriter): void {
+  const dtype = must(byteDType(precision), "8 bits");
+  const declared = declareHead(precision, base);
+  const [forward, scales] = sinksOf(declared.slice(0, 2), writer);
+  const [back, backScales] = sinksOf(declared.slice(2), writer);
+  roundToBytes(rows, { dtype, scaleBy: "row" }, { turned: forward, scales });
+  roundToBytes(rows, { dtype, scaleBy: "column" }, { asItLies: back, scales: backScales });
 }
 
 /** Losses of hidden rows by the rounded output embedding; undefined where the base has none. */
 export function roundedLoss(builder: GraphBuilder, base: RoundedBase | undefined, rows: { readonly hidden: Value; readonly targets: Value }, pieces: Parameters<typeof roundedLinearCrossEntropy>[3]): Value | undefined {
   if (base?.head === undefined) return undefined;
-  const values = declareHead(base.head).map(({ name, dtype, shape }) => builder.weight(name, dtype, shape));
+  const values = declareHead(base.precision, base.head).map(({ name, dtype, shape }) => builder.weight(name, dtype, shape));
   const part = (i: number): Value => must(values[i], "part of the head");
   return roundedLinearCrossEntropy(rows.hidden, { weight: part(0), scales: part(1), back: part(2), backScales: part(3) }, rows.targets, pieces);
 }

@@ -64,11 +64,11 @@ function loadEncoded(path: string): EncodedExamples {
   return { dataset: { ids: toShared(ids), labels: toShared(labels), offsets: toShared(offsets) }, report, kept };
 }
 
-/** SHA-256 of everything that the encoded examples follow from: tokenizer, template, limits, field mapping and the files' bytes. */
-export function encodedKey(source: Pick<LoadedExamples, "files" | "fields">, options: Pick<EncodeOptions, "tokenizer" | "template" | "settings">): string {
+/** SHA-256 of everything that the encoded examples follow from: tokenizer, template, limits, field mapping, the files' bytes and what was done to their rows. */
+export function encodedKey(source: Pick<LoadedExamples, "files" | "fields" | "recipe">, options: Pick<EncodeOptions, "tokenizer" | "template" | "settings">): string {
   const { max_tokens, overflow } = options.settings;
   const hashes = source.files.map((file) => file.sha256);
-  return sha256(canonicalJson([VERSION, options.tokenizer.identity, options.template.identity, options.template.bos, max_tokens, overflow, source.fields, hashes]));
+  return sha256(canonicalJson([VERSION, options.tokenizer.identity, options.template.identity, options.template.bos, max_tokens, overflow, source.fields, hashes, ...(source.recipe === undefined ? [] : [source.recipe])]));
 }
 
 /**

@@ -6,7 +6,7 @@ import { didYouMean, FedtuneError } from "../../core/base/errors.ts";
 import type { ChatMessage } from "../text/chat-template.ts";
 import { describeValue, formatOrigin, type Origin, type RawRecord } from "./records.ts";
 import { readConversation } from "./conversations.ts";
-import type { FieldSettings } from "./settings.ts";
+import type { DataSettings, FieldSettings } from "./settings.ts";
 
 /** A task and its answer. */
 export interface InstructionExample {
@@ -46,7 +46,14 @@ export function placeOf(example: Example): string {
 
 /** Which field of a row means what, with nothing left to guess. */
 export type ResolvedFields =
-  | { readonly kind: "instruction"; readonly instruction: string; readonly input?: string; readonly output: string }
+  | {
+      readonly kind: "instruction";
+      readonly instruction: string;
+      readonly input?: string;
+      readonly output: string;
+      /** What stands for an input that a row has not got, where that is not nothing. */
+      readonly missingInput?: string;
+    }
   | { readonly kind: "conversation"; readonly messages: string }
   | { readonly kind: "text"; readonly text: string };
 
@@ -72,9 +79,10 @@ function missingField(record: RawRecord, expected: string, meant: string): Fedtu
 
 /**
  * Settles which fields are meant: those that the settings name, else the usual ones that the first row has.
+ * `compat` fsllm: a row without an input gets the word that the reference system shows there.
  * Throws FedtuneError "data" with the first row's place and fields where they cannot be told, or a named input is in no row.
  */
-export function resolveFields(settings: FieldSettings, records: readonly RawRecord[]): ResolvedFields {
+export function resolveFields(settings: FieldSettings, records: readonly RawRecord[], compat?: DataSettings["compat"]): ResolvedFields {
   const first = records[0];
   if (first === undefined) throw new Error("resolveFields: no rows");
   const has = (name: string): boolean => first.fields[name] !== undefined;
@@ -93,7 +101,9 @@ export function resolveFields(settings: FieldSettings, records: readonly RawReco
     }
     // Rows may leave an empty input out, so the usual names are looked for in all of them.
     const input = settings.input ?? USUAL.input.find((name) => records.some((record) => record.fields[name] !== undefined));
-    return { kind: "instruction", instruction, output, ...(input === undefined ? {} : { input }) };
+    // FederatedScope-LLM puts Python's None where a row has no such field, and shows it to the model as a word.
+    const missing = compat === "fsllm" ? { missingInput: "None" } : {};
+    return { kind: "instruction", instruction, output, ...(input === undefined ? {} : { input }), ...missing };
   }
   if (!asked && has("text")) return { kind: "text", text: "text" };
   if (instruction === undefined) throw missingField(first, "a field `instruction`, `messages` or `text`", "instruction");
@@ -109,8 +119,8 @@ function readText(record: RawRecord, field: string): string {
   throw new FedtuneError("data", { where: formatOrigin(record.origin), expected: `text in the field \`${field}\``, got: describeValue(value), remedy: "Mend or remove the row" });
 }
 
-function readOptionalText(record: RawRecord, field: string | undefined): string | undefined {
-  if (field === undefined || record.fields[field] === undefined || record.fields[field] === null) return undefined;
+function readOptionalText(record: RawRecord, field: string | undefined, missing: string | undefined): string | undefined {
+  if (field === undefined || record.fields[field] === undefined || record.fields[field] === null) return missing;
   const text = readText(record, field);
   return text === "" ? undefined : text;
 }
@@ -126,7 +136,7 @@ export function toExample(record: RawRecord, fields: ResolvedFields): Example {
     case "text":
       return { kind: "text", text: readText(record, fields.text), fields: record.fields, origin: record.origin };
     case "instruction": {
-      const input = readOptionalText(record, fields.input);
+      const input = readOptionalText(record, fields.input, fields.missingInput);
       return {
         kind: "instruction",
         instruction: readText(record, fields.instruction),

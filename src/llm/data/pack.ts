@@ -116,6 +116,21 @@ function costOf(batches: readonly (readonly Bin[])[]): number {
   }, 0);
 }
 
+/** The examples of one pass in narrower rows, where that costs less and takes no more tokens than allowed: each pass has a longest example of its own. */
+function narrowed(dataset: EncodedDataset, bins: readonly Bin[], { tokensPerMicroBatch, virtual }: { readonly tokensPerMicroBatch: number; readonly virtual: VirtualTokens }): readonly Bin[] {
+  const examples = bins.flatMap((bin) => bin.examples);
+  const widest = bins[0]?.used ?? 0;
+  const longest = examples.reduce((most, index) => Math.max(most, virtual.count + lengthOf(dataset, index)), 1);
+  let best = bins;
+  let least = costOf([bins]);
+  for (let w = widest * NARROWER; w > longest * NARROWER; w *= NARROWER) {
+    const other = fillBins(dataset, examples, Math.max(longest, Math.floor(w)), virtual).sort((a, b) => b.used - a.used);
+    const cost = costOf([other]);
+    if (cost < least && (other.length === 1 || other.length * (other[0]?.used ?? 0) <= tokensPerMicroBatch)) [best, least] = [other, cost];
+  }
+  return best;
+}
+
 /** Bins of the width, from the widest allowed down to the longest example, whose passes cost least: wide rows waste attention, narrow ones padding. */
 function cheapest(dataset: EncodedDataset, indices: ArrayLike<number>, { width, tokensPerMicroBatch }: BatchLimits, virtual: VirtualTokens): readonly (readonly Bin[])[] {
   const longest = Array.from(indices).reduce((most, index) => Math.max(most, virtual.count + lengthOf(dataset, index)), 1);
@@ -127,13 +142,13 @@ function cheapest(dataset: EncodedDataset, indices: ArrayLike<number>, { width, 
     const cost = costOf(other);
     if (cost < least) [best, least] = [other, cost];
   }
-  return best;
+  return best.map((bins) => narrowed(dataset, bins, { tokensPerMicroBatch, virtual }));
 }
 
 /**
  * The examples of a step packed and cut into micro-batches of at most `tokensPerMicroBatch` tokens, padding included (one
- * row where even that is longer). Rows are at most `width` tokens, narrower where that costs less. They are spread evenly:
- * batches differ by at most one row, and rows of like length meet. Errors as `packExamples`.
+ * row where even that is longer). Rows are at most `width` tokens, narrower where that costs less. Long rows meet in
+ * one batch and short ones in another, and each has the width that its own examples want. Errors as `packExamples`.
  */
 export function microBatches(dataset: EncodedDataset, indices: ArrayLike<number>, options: BatchLimits & { readonly virtual?: VirtualTokens }): readonly PackedRows[] {
   const virtual = options.virtual ?? NONE;

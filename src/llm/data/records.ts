@@ -23,10 +23,21 @@ export interface SourceFile {
   readonly rows: number;
 }
 
+/** A field that a rule has made. */
+export interface DerivedField {
+  readonly name: string;
+  /** Rows that a value needs, to be told from a slip of the rule. */
+  readonly minExamples: number;
+}
+
 /** All rows of a data set, file after file, and the files. */
 export interface RawDataset {
   readonly records: readonly RawRecord[];
   readonly files: readonly SourceFile[];
+  /** What was done to the rows since they were read, where anything was: rows of equal files and recipes are equal. */
+  readonly recipe?: string;
+  /** Fields that were made by rule: a row without a value is one that the rule could not tell. */
+  readonly derived?: readonly DerivedField[];
 }
 
 /** `file:12` for a line, `file, row 12` for a row. */

@@ -11,6 +11,9 @@ describe("the settings of data and partition", () => {
   it("refuse a path and a source together, neither, a template that is no file, and fractions that do not sum to 1", () => {
     expect(dataSchema.safeParse({ path: "a", source: "b.ts" }).success).toBe(false);
     expect(dataSchema.safeParse({}).success).toBe(false);
+    expect(dataSchema.safeParse({ path: "a", name: "gsm8k" }).success).toBe(false);
+    expect(dataSchema.safeParse({ name: "gsm8k", part: "test" }).success).toBe(true);
+    expect(dataSchema.safeParse({ path: "a", part: "test" }).success).toBe(false);
     expect(dataSchema.safeParse({ path: "a", template: "alpcaa" }).success).toBe(false);
     expect(dataSchema.safeParse({ path: "a", template: "prompts/mine.jinja" }).success).toBe(true);
     expect(partitionSchema.safeParse({ method: "file", split: { train: 0.8, validation: 0.3, test: 0.1 } }).success).toBe(false);

@@ -1,5 +1,6 @@
 /** The part of the config that the data owns: where examples come from, how they are put to the model, who holds which. */
 import { z } from "zod";
+import { DERIVED_NAMES } from "./derived/derived.ts";
 
 const fieldName = z.string().min(1);
 
@@ -19,8 +20,12 @@ export const TEMPLATE_FILE = /\.(jinja|jinja2|j2|ts|mts|js|mjs)$/;
 export const dataSchema = z
   .strictObject({
     path: z.string().min(1).optional().describe("a file, a glob, or a folder with one file per client"),
-    format: z.enum(["auto", "json", "jsonl", "csv", "parquet"]).default("auto").describe("file format; auto goes by each file's ending"),
+    name: z.string().min(1).optional().describe("in place of `path` a built-in data set (`fedtune data list`), or files of a data set on the Hub: hub:owner/name@revision/file, where `*` may stand in the file's name"),
+    part: z.string().min(1).optional().describe("which part of a built-in data set, as `fedtune data show` lists them; by default the one to train on"),
+    format: z.enum(["auto", "json", "jsonl", "csv", "parquet", "text"]).default("auto").describe("file format; auto goes by each file's ending (.gz is unpacked); text: one row for each block between blank lines"),
     fields: fieldsSchema.prefault({}).describe("which field of a row means what"),
+    derive: z.array(z.enum(DERIVED_NAMES)).optional().describe("fields made by rule where rows have none: language (of code, from instruction and answer), speaker (of a play's lines); by default those of the built-in data set"),
+    sample: z.number().gt(0).max(1).optional().describe("share of each file's rows that is taken, drawn at random under the seed; by default all"),
     template: z
       .string()
       .default("alpaca")
@@ -32,9 +37,11 @@ export const dataSchema = z
     client_field: fieldName.optional().describe("field that says whose row it is, for the partition `own`; by default `client`"),
     split_field: fieldName.optional().describe("field with train, validation or test; for the partition `own` by default `split` where rows have it"),
     max_examples_per_client: z.int().positive().optional().describe("training examples that a client keeps at most, drawn at random under the seed; validation and test rows are kept"),
+    compat: z.enum(["fsllm"]).optional().describe("fsllm: prompts as FederatedScope-LLM writes them, its fault included: a row without the input field gets the input `None`"),
     system: z.string().optional().describe("system prompt put before conversations that have none (template chat)"),
   })
-  .refine((data) => (data.path === undefined) !== (data.source === undefined), { error: "expected either path or source", path: ["path"] });
+  .refine((data) => [data.path, data.name, data.source].filter((given) => given !== undefined).length === 1, { error: "expected one of path, name and source", path: ["path"] })
+  .refine((data) => data.part === undefined || data.name !== undefined, { error: "expected no part without a name", path: ["part"] });
 export type DataSettings = z.infer<typeof dataSchema>;
 
 const fraction = z.number().min(0).max(1);
@@ -54,10 +61,16 @@ const splitting = {
   validation_fraction: z.number().min(0).max(0.9).default(0.05).describe("share of its training rows that a client without validation rows holds out, where the rows bring their own split"),
 };
 
+/** Of the methods that the reference system has as well. */
+const likeReference = {
+  compat: z.enum(["fsllm"]).optional().describe("fsllm: rows are split as FederatedScope-LLM does (not with its random bits): train, validation and test are cut first and each is shared out apart, so that a client's test rows need not be of its own kind"),
+};
+
 export const partitionSchema = z.discriminatedUnion("method", [
   z.strictObject({
     method: z.literal("iid").describe("examples dealt out at random in equal parts"),
     clients: z.int().positive().describe("number of clients"),
+    ...likeReference,
     ...splitting,
   }),
   z.strictObject({
@@ -66,12 +79,15 @@ export const partitionSchema = z.discriminatedUnion("method", [
     field: fieldName.describe("field whose values are spread unevenly"),
     alpha: z.number().positive().default(0.5).describe("concentration: small is uneven, large is nearly equal"),
     min_size: z.int().positive().default(1).describe("examples that each client gets at least; drawn anew until it holds"),
+    ...likeReference,
     ...splitting,
   }),
   z.strictObject({
     method: z.literal("field").describe("one client per value of a field"),
     field: fieldName.describe("field whose value names the client"),
-    min_examples: z.int().positive().optional().describe("values with fewer examples are left out"),
+    min_examples: z.int().positive().optional().describe("values with fewer examples are left out and named; by default 100 for a derived field (data.derive), else 1"),
+    clients: z.int().positive().optional().describe("number of clients: values beyond it join the others in turn, the most frequent first; by default one client per value"),
+    ...likeReference,
     ...splitting,
   }),
   z.strictObject({ method: z.literal("file").describe("one client per file"), ...splitting }),

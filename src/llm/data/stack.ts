@@ -23,11 +23,14 @@ function most(packs: readonly (PackedRows | undefined)[], size: (pack: PackedRow
   return packs.reduce((largest, pack) => Math.max(largest, pack === undefined ? 1 : size(pack)), 1);
 }
 
-/** Stacks one pack per client; `undefined` stands for a client that has nothing in this micro-batch. */
-export function stackClients(packs: readonly (PackedRows | undefined)[]): StackedRows {
+/**
+ * Stacks one pack per client; `undefined` stands for a client that has nothing in this micro-batch. Rows are a multiple of
+ * `multiple` tokens long (default 1).
+ */
+export function stackClients(packs: readonly (PackedRows | undefined)[], { multiple = 1 }: { readonly multiple?: number } = {}): StackedRows {
   const clients = packs.length;
   const rows = most(packs, (pack) => pack.rows);
-  const width = most(packs, (pack) => pack.width);
+  const width = Math.ceil(most(packs, (pack) => pack.width) / multiple) * multiple;
   const labelled = most(packs, (pack) => pack.labelledRows.length);
   const ids = new Int32Array(clients * rows * width); // [C, B, T]
   const positions = new Int32Array(ids.length);

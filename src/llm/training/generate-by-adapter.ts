@@ -4,6 +4,7 @@ import { tensor } from "../../core/base/tensor.ts";
 import type { NamedTensors, Tensor } from "../../core/base/tensor.ts";
 import type { ArchitectureModel } from "../architectures/architecture.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import type { EarlierTexts } from "./earlier-text.ts";
 import { generateTexts } from "./generation.ts";
 import type { GenerationContext } from "./generation.ts";
 import type { OpenedAdapter } from "./opened-adapter.ts";
@@ -15,6 +16,7 @@ export interface AdaptedGeneration {
   readonly tokenizer: Tokenizer;
   readonly opened: OpenedAdapter | undefined;
   readonly sessions: SessionPool;
+  readonly earlierTexts: EarlierTexts;
   readonly aborted: () => boolean;
   readonly onToken: (row: number, id: number) => void;
 }
@@ -27,8 +29,9 @@ interface Group {
 
 /** New token ids of each prompt, in the order of the prompts. Errors as `generateTexts`, and for adapters that are not one for each prompt. */
 export async function generateByAdapter(generation: AdaptedGeneration, job: GenerateJob): Promise<readonly Int32Array[]> {
-  const { prompts, adapter = null, adapters = prompts.map(() => adapter) } = job;
+  const { prompts, adapter = null, adapters = prompts.map(() => adapter), shared, draws } = job;
   if (adapters.length !== prompts.length) throw new FedtuneError("config", { where: "adapters", expected: `one for each of ${prompts.length} prompts`, got: String(adapters.length), remedy: "Give null for a prompt that the base is to answer" });
+  if (shared !== undefined && new Set(adapters).size > 1) throw new Error("generate: a shared text is read under one adapter, got several");
   const bare: number[] = [];
   const groups = new Map<NamedTensors<"float32">, Group>();
   adapters.forEach((own, place) => {
@@ -38,7 +41,8 @@ export async function generateByAdapter(generation: AdaptedGeneration, job: Gene
   const results: Int32Array[] = [];
   const run = async (context: Omit<GenerationContext, "model" | "tokenizer" | "aborted" | "onToken" | "places">, places: readonly (number | null)[]): Promise<void> => {
     const filler = must(prompts[0], "prompt");
-    const texts = await generateTexts({ ...generation, ...context, places }, places.map((place) => (place === null ? filler : must(prompts[place], "prompt"))), job.options);
+    const earlier = shared === undefined ? undefined : await generation.earlierTexts.get(context.session, { ...generation, ...context }, shared);
+    const texts = await generateTexts({ ...generation, ...context, places, earlier, ...(draws === undefined ? {} : { draws }) }, places.map((place) => (place === null ? filler : must(prompts[place], "prompt"))), job.options);
     places.forEach((place, row) => {
       if (place !== null) results[place] = must(texts[row], "text");
     });
@@ -56,7 +60,7 @@ export async function generateByAdapter(generation: AdaptedGeneration, job: Gene
 }
 
 /** The groups' adapters as feeds, one after another along the client axis. */
-async function adaptedBy({ opened, sessions }: AdaptedGeneration, groups: readonly Group[]): Promise<NonNullable<GenerationContext["adapted"]>> {
+export async function adaptedBy({ opened, sessions }: Pick<AdaptedGeneration, "opened" | "sessions">, groups: readonly Pick<Group, "adapter">[]): Promise<NonNullable<GenerationContext["adapted"]>> {
   if (opened === undefined) throw new FedtuneError("internal", { where: "trainer", expected: "a setup with an adapter", got: "none" });
   const rows: Float32Array[] = [];
   let feeds: Readonly<Record<string, Tensor>> = {};

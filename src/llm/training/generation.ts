@@ -11,6 +11,14 @@ import { HIDDEN_POSITION } from "./graphs.ts";
 import { sampleToken } from "./sampling.ts";
 import type { GenerateOptions } from "./types.ts";
 
+/** Keys and values of a text that stands before every prompt, the adapter's own tokens at its beginning. */
+export interface EarlierText {
+  /** How many. */
+  readonly keys: number;
+  /** `[1, K, keys, E]` by name: key_i, value_i. */
+  readonly states: Readonly<Record<string, Tensor>>;
+}
+
 export interface GenerationContext {
   /** Of `generateGraph`: reads the prompts. */
   readonly session: Session;
@@ -22,6 +30,10 @@ export interface GenerationContext {
   readonly adapted: { readonly adapter: BoundAdapter; readonly feeds: Readonly<Record<string, Tensor>>; readonly prefix: () => Promise<Session> } | undefined;
   /** The place of each row's prompt among those asked for: keys its random numbers; null for a row that only fills up. Absent: in order. */
   readonly places?: readonly (number | null)[];
+  /** What keys each row's random numbers, by its place; absent: the place. */
+  readonly draws?: readonly number[];
+  /** What every prompt goes on from; absent: what the adapter puts before it. */
+  readonly earlier?: EarlierText | undefined;
   readonly aborted: () => boolean;
   readonly onToken: (row: number, id: number) => void;
 }
@@ -32,11 +44,11 @@ interface Text {
   done: boolean;
 }
 
-/** Keys and values that stand before every prompt: the adapter's prefix, or none. */
-export async function startCache({ model, adapted }: Pick<GenerationContext, "model" | "adapted">, rows: number): Promise<Record<string, Tensor>> {
+/** Keys and values that stand before every prompt: those of the earlier text, else the adapter's prefix, or none. */
+export async function startCache({ model, adapted, earlier }: Pick<GenerationContext, "model" | "adapted" | "earlier">, rows: number): Promise<Record<string, Tensor>> {
   const { layers, keyValueHeads, headWidth } = model;
-  const n = adapted?.adapter.prefixTokens ?? 0;
-  const prefixes = adapted === undefined || n === 0 ? [] : await prefixesOf(adapted);
+  const n = earlier?.keys ?? adapted?.adapter.prefixTokens ?? 0;
+  const prefixes = earlier !== undefined ? [earlier.states] : adapted === undefined || n === 0 ? [] : await prefixesOf(adapted);
   const everyRow = (name: string): Tensor => {
     const data = new Float32Array(rows * keyValueHeads * n * headWidth);
     const size = keyValueHeads * n * headWidth;
@@ -84,7 +96,7 @@ export async function generateTexts(context: GenerationContext, prompts: readonl
   const rows = prompts.length;
   const clients = adapted?.feeds["parameters"]?.shape[0] ?? 1;
   const rowsEach = rows / clients;
-  const [virtual, prefix] = [adapted?.adapter.virtualTokens ?? 0, adapted?.adapter.prefixTokens ?? 0];
+  const [virtual, prefix] = context.earlier === undefined ? [adapted?.adapter.virtualTokens ?? 0, adapted?.adapter.prefixTokens ?? 0] : [0, context.earlier.keys];
   const shortest = Math.min(...prompts.map((p) => p.length));
   if (shortest === 0) throw new FedtuneError("config", { where: "prompt", expected: "at least one token", got: "an empty prompt", remedy: "Give some text" });
   const starts = prompts.map((p) => Int32Array.from([...Array.from({ length: virtual }, (_, i) => model.vocabSize + i), ...p]));
@@ -118,7 +130,7 @@ export async function generateTexts(context: GenerationContext, prompts: readonl
     const next = texts.map((text, row) => {
       if (text.done) return 0;
       const place = context.places?.[row] ?? row;
-      const id = sampleToken(logits.subarray(row * model.vocabSize, (row + 1) * model.vocabSize), options, place, step);
+      const id = sampleToken(logits.subarray(row * model.vocabSize, (row + 1) * model.vocabSize), options, context.draws?.[place] ?? place, step);
       if (accept(text, id, { options, tokenizer })) context.onToken(place, id);
       else text.done = true;
       return id;

@@ -37,7 +37,7 @@ export interface AdaptedModel {
 }
 
 /** The model as a forward pass takes it. */
-function passModel({ model, rounded, apart }: AdaptedModel): PassModel {
+export function passModel({ model, rounded, apart }: AdaptedModel): PassModel {
   return { ...model, rounded, apart };
 }
 
@@ -46,6 +46,8 @@ export interface LossGraphOptions {
   readonly clients: Dim;
   /** Most labelled rows of all clients that a run may have: sizes the pieces of the vocabulary product. */
   readonly maxLabelledRows: number;
+  /** Blocks of queries that attention is cut into; T must be a multiple. Default: 1. Under a prefix there is but one. */
+  readonly attentionBlocks?: number;
 }
 
 /** How much memory a training pass may take for its values, and the largest sizes that a pass has: C, B, T, L and, under a prefix, S. */
@@ -98,7 +100,7 @@ interface AttachOptions {
 }
 
 /** An adapter's tensors as inputs of a graph. */
-function attachAdapter(builder: GraphBuilder, adapter: BoundAdapter, { clients, training, dropout }: AttachOptions): AttachedAdapter {
+export function attachAdapter(builder: GraphBuilder, adapter: BoundAdapter, { clients, training, dropout }: AttachOptions): AttachedAdapter {
   const encoder = training ? adapter.encoder : undefined;
   const specs = encoder?.specs ?? adapter.parameters;
   const flat = builder.input("parameters", "float32", [clients, flatSize(specs)]);
@@ -131,10 +133,11 @@ interface LossParts {
 }
 
 /** Forward pass over packs to the loss of each labelled row. */
-function buildLoss(adapted: AdaptedModel, { clients, maxLabelledRows }: LossGraphOptions, training: boolean): LossParts {
+function buildLoss(adapted: AdaptedModel, { clients, maxLabelledRows, attentionBlocks = 1 }: LossGraphOptions, training: boolean): LossParts {
   const { model, adapter } = adapted;
   const builder = new GraphBuilder();
-  const tokens = (name: string): Value => builder.input(name, "int32", [clients, "B", "T"]);
+  const width = multiplyDims(attentionBlocks, "T");
+  const tokens = (name: string): Value => builder.input(name, "int32", [clients, "B", width]);
   const [ids, given, segments] = [tokens("ids"), tokens("positions"), tokens("segments")];
   const labelledRows = builder.input("labelled_rows", "int32", [clients, "L"]);
   const targets = builder.input("targets", "int32", [clients, "L"]);
@@ -153,15 +156,19 @@ function buildLoss(adapted: AdaptedModel, { clients, maxLabelledRows }: LossGrap
   const positions = prefix === 0 ? given : g.add(given, builder.constant(tensor("int32", [], Int32Array.of(prefix))));
 
   const rows = multiplyDims(clients, "B");
-  const sight = packSight(g.reshape(segments, [rows, "T"]), g.reshape(positions, [rows, "T"]));
+  const sight = packSight(g.reshape(segments, [rows, width]), g.reshape(positions, [rows, width]), prefix === 0 ? attentionBlocks : 1);
   const pass = new ForwardPass(builder, passModel(adapted), { ids, positions, sight, ...(prefix > 0 ? { keys: "S" } : {}) }, attached?.hooks ?? {});
   const hidden = model.forward(pass);
-  const labelled = g.gatherRows(hidden, labelledRows); // [C, L, D]
-  const pieces = { ...lossPieces(model.vocabSize, maxLabelledRows), softCap: model.head.softCap };
-  const nll = adapter?.changesHead === true
-    ? g.crossEntropy(logitsOf(pass, model, labelled), targets)
-    : (roundedLoss(builder, adapted.rounded, { hidden: labelled, targets }, pieces) ?? g.linearCrossEntropy(labelled, pass.weight(`${model.head.path}.weight`), targets, pieces));
-  return { builder, attached, nll, masks };
+  return { builder, attached, nll: labelledLoss(adapted, pass, { hidden, labelledRows, targets, maxLabelledRows }), masks };
+}
+
+/** The loss `[C, L]` of labelled rows of hidden states `[C, N, D]`, never all their logits at once. */
+export function labelledLoss({ model, adapter, rounded }: AdaptedModel, pass: ForwardPass, rows: { readonly hidden: Value; readonly labelledRows: Value; readonly targets: Value; readonly maxLabelledRows: number }): Value {
+  const { targets } = rows;
+  const hidden = g.gatherRows(rows.hidden, rows.labelledRows); // [C, L, D]
+  if (adapter?.changesHead === true) return g.crossEntropy(logitsOf(pass, model, hidden), targets);
+  const pieces = { ...lossPieces(model.vocabSize, rows.maxLabelledRows), softCap: model.head.softCap };
+  return roundedLoss(pass.builder, rounded, { hidden, targets }, pieces) ?? g.linearCrossEntropy(hidden, pass.weight(`${model.head.path}.weight`), targets, pieces);
 }
 
 /**
@@ -255,7 +262,8 @@ export function decodeGraph(adapted: AdaptedModel, { clients, rows, weightsFirst
   return finishForward(builder, adapted.half);
 }
 
-function pastInputs(builder: GraphBuilder, { layers, keyValueHeads, headWidth }: ArchitectureModel, batch: Dim): readonly LayerCache[] {
+/** Keys and values of earlier tokens as inputs, past_key_i and past_value_i `[X, K, P, E]`. */
+export function pastInputs(builder: GraphBuilder, { layers, keyValueHeads, headWidth }: ArchitectureModel, batch: Dim): readonly LayerCache[] {
   const input = (name: string): Value => builder.input(name, "float32", [batch, keyValueHeads, "P", headWidth]);
   return Array.from({ length: layers }, (_, i): LayerCache => ({ key: input(`past_key_${i}`), value: input(`past_value_${i}`) }));
 }

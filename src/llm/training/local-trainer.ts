@@ -14,14 +14,17 @@ import { loadTokenizer } from "../text/tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { batchFeeds } from "./batch-feeds.ts";
 import { halfPrecisionOf } from "./compute-precision.ts";
-import { generateByAdapter } from "./generate-by-adapter.ts";
+import { EarlierTexts } from "./earlier-text.ts";
+import { adaptedBy, generateByAdapter } from "./generate-by-adapter.ts";
 import type { AdaptedModel } from "./graphs.ts";
 import { OpenedAdapter } from "./opened-adapter.ts";
 import { packsOf } from "./packs.ts";
+import { requireExact } from "./resolve-runtime.ts";
+import { scoreTexts } from "./score.ts";
 import { SessionPool } from "./session-pool.ts";
 import type { TrainerSetup } from "./setup.ts";
 import { trainGroup } from "./train-loop.ts";
-import type { EvaluateJob, EvaluateResult, Trainer } from "./types.ts";
+import type { EvaluateJob, EvaluateResult, ScoreJob, ScoreResult, Trainer } from "./types.ts";
 
 /** The parts of a trainer that need no data: for tests and tools that build graphs themselves. */
 export interface OpenedModel extends AdaptedModel {
@@ -51,6 +54,7 @@ export async function openModel(setup: TrainerSetup): Promise<OpenedModel> {
   const model = await openArchitecture(modelFolder);
   const adapter = settings === undefined ? undefined : bindFor(settings, model, setup);
   const { basePrecision, compute } = setup.runtime;
+  await requireExact(basePrecision);
   const base = await prepareBase(modelFolder, model, { precision: basePrecision, dtype: compute });
   const half = isHalf(compute) ? halfPrecisionOf(model, compute) : undefined;
   const sessions = new SessionPool({ model, adapter, rounded: base.rounded, apart: base.apart, half, weights: base.weights, runtime: setup.runtime, training: setup.training, packTokens: setup.packTokens });
@@ -61,6 +65,7 @@ export async function openModel(setup: TrainerSetup): Promise<OpenedModel> {
 /** A trainer on the calling thread; every run of a session blocks it. `aborted` is asked before each pass. */
 export async function createLocalTrainer(setup: TrainerSetup, aborted: () => boolean): Promise<Trainer> {
   const { model, opened, sessions } = await openModel(setup);
+  const earlierTexts = new EarlierTexts();
   let tokenizer: Tokenizer | undefined;
 
   const adapterOf = (): OpenedAdapter => {
@@ -75,7 +80,7 @@ export async function createLocalTrainer(setup: TrainerSetup, aborted: () => boo
     let [nll, labelledTokens, tokens] = [0, 0, 0];
     for (const pack of packsOf(setup, { model, adapter }, job.examples)) {
       if (aborted()) throw interrupted("evaluation");
-      const batch = stackClients([pack]);
+      const batch = stackClients([pack], { multiple: sessions.attentionBlocks });
       const out = await session.run({ ...batchFeeds(batch, adapter), ...feeds });
       // The graph declares nll as float32.
       const losses = must(out["nll"], "nll").data as Float32Array;
@@ -84,6 +89,13 @@ export async function createLocalTrainer(setup: TrainerSetup, aborted: () => boo
       tokens += pack.tokens;
     }
     return { nll, labelledTokens, tokens, examples: job.examples.length };
+  }
+
+  async function score({ adapter, shared, texts }: ScoreJob, onScored: (done: number) => void): Promise<readonly ScoreResult[]> {
+    const bare = adapter === undefined;
+    const adapted = bare ? undefined : await adaptedBy({ opened, sessions }, [{ adapter }]);
+    const earlier = await earlierTexts.get(await sessions.generate(!bare), { model, adapted, aborted }, shared);
+    return await scoreTexts({ session: await sessions.score(!bare), earlier, layers: model.layers, feeds: adapted?.feeds ?? {}, tokensPerPass: setup.runtime.tokensPerMicroBatch, aborted, onScored }, texts);
   }
 
   return {
@@ -95,9 +107,10 @@ export async function createLocalTrainer(setup: TrainerSetup, aborted: () => boo
       for (const job of jobs) results.push(await evaluate(job));
       return results;
     },
+    score: async (job, { onScored = () => undefined }) => score(job, onScored),
     generate: async (job, { onToken = () => undefined }) => {
       tokenizer ??= loadTokenizer(setup.modelFolder);
-      return generateByAdapter({ model, tokenizer, opened, sessions, aborted, onToken }, job);
+      return generateByAdapter({ model, tokenizer, opened, sessions, earlierTexts, aborted, onToken }, job);
     },
     [Symbol.asyncDispose]: () => sessions[Symbol.asyncDispose](),
   };

@@ -87,10 +87,10 @@ class OpenNamedAdapters implements NamedAdapters {
   #trainer(key: string, settings: AdapterSettings | undefined): Promise<Trainer> {
     let trainer = this.#trainers.get(key);
     if (trainer === undefined) {
-      trainer = createTrainer({
+      trainer = resolveRuntime(runtimeSchema.parse({}), { hiddenSize: 0, clients: 1, stepTokens: 1 }).then((runtime) => createTrainer({
         modelFolder: this.#folder, ...(settings === undefined ? {} : { adapter: settings, inferenceOnly: true }), training: trainingSchema.parse({}),
-        runtime: resolveRuntime(runtimeSchema.parse({}), { hiddenSize: 0, clients: 1, stepTokens: 1 }), data: NO_EXAMPLES, packTokens: 1, seed: 0,
-      });
+        runtime, data: NO_EXAMPLES, packTokens: 1, seed: 0,
+      }));
       this.#trainers.set(key, trainer);
     }
     return trainer;

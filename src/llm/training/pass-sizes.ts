@@ -12,6 +12,11 @@ import { halfPrecisionOf } from "./compute-precision.ts";
 import type { ResolvedRuntime } from "./setup.ts";
 import type { TrainingSettings } from "./settings.ts";
 
+/** Rows below so many tokens are left whole: more nodes cost there what smaller scores save (LOG.md). */
+const CUT_FROM = 384;
+/** Blocks of attention's queries in longer rows: five eighths of the scores, and a quarter of them at a time. */
+const BLOCKS = 4;
+
 /** What decides about the sizes of a pass. */
 export interface PassLimits {
   readonly runtime: ResolvedRuntime;
@@ -20,16 +25,21 @@ export interface PassLimits {
   readonly adapter: BoundAdapter | undefined;
 }
 
+/** What the length of rows that the loss graphs are fed must be a multiple of: the blocks that attention's queries are cut into. */
+export function attentionBlocks({ packTokens }: Pick<PassLimits, "packTokens">): number {
+  return packTokens < CUT_FROM ? 1 : BLOCKS;
+}
+
 /** Options of the loss graphs of `clients` clients side by side. */
 export function lossOptions({ runtime, packTokens }: PassLimits, clients: number): LossGraphOptions {
-  return { clients: clients === 1 ? 1 : "C", maxLabelledRows: Math.max(packTokens, runtime.tokensPerMicroBatch) * clients };
+  return { clients: clients === 1 ? 1 : "C", maxLabelledRows: Math.max(packTokens, runtime.tokensPerMicroBatch) * clients, attentionBlocks: attentionBlocks({ packTokens }) };
 }
 
 /** Sizes of a pass of `clients` clients at its largest: as many full rows as a micro-batch takes, every token labelled. */
 function largestSizes({ runtime: { tokensPerMicroBatch }, packTokens, adapter }: PassLimits, clients: number): ActivationBudget["sizes"] {
   const width = packTokens + (adapter?.virtualTokens ?? 0);
   const rows = Math.max(1, Math.floor(tokensPerMicroBatch / width));
-  return new Map([["C", clients], ["B", rows], ["T", width], ["L", rows * width], ["S", width + (adapter?.prefixTokens ?? 0)]]);
+  return new Map([["C", clients], ["B", rows], ["T", Math.ceil(width / attentionBlocks({ packTokens }))], ["L", rows * width], ["S", width + (adapter?.prefixTokens ?? 0)]]);
 }
 
 /** The memory that a pass may take; undefined: no limit. */

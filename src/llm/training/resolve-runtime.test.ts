@@ -1,39 +1,59 @@
 import { availableParallelism, totalmem } from "node:os";
 import { expect, test } from "vitest";
 import type { MachineDevices } from "../../engine/runtime/machine-devices.ts";
-import { resolveCompute, resolveRuntime } from "./resolve-runtime.ts";
+import { holdPrecision, requireExact, resolveCompute, resolveRuntime } from "./resolve-runtime.ts";
 import { runtimeSchema } from "./settings.ts";
 
 const auto = runtimeSchema.parse({});
 
-test("what a config sets is kept, but a group is never larger than a round's clients", () => {
-  const settings = runtimeSchema.parse({ threads: 3, clients_side_by_side: 5, tokens_per_micro_batch: 77, base_precision: "int8" });
-  expect(resolveRuntime(settings, { hiddenSize: 64, clients: 9, stepTokens: 10 })).toMatchObject({ device: "cpu", threads: 3, clientsSideBySide: 5, tokensPerMicroBatch: 77, basePrecision: "int8" });
-  expect(resolveRuntime(settings, { hiddenSize: 64, clients: 2, stepTokens: 10 }).clientsSideBySide).toBe(2);
+test("what a config sets is kept, but a group is never larger than a round's clients", async () => {
+  const settings = runtimeSchema.parse({ threads: 3, clients_side_by_side: 5, tokens_per_micro_batch: 77, base_precision: "int4" });
+  expect(await resolveRuntime(settings, { hiddenSize: 64, clients: 9, stepTokens: 10 })).toMatchObject({ device: "cpu", threads: 3, clientsSideBySide: 5, tokensPerMicroBatch: 77, basePrecision: "int4" });
+  expect((await resolveRuntime(settings, { hiddenSize: 64, clients: 2, stepTokens: 10 })).clientsSideBySide).toBe(2);
 });
 
-test("by itself it sets clients of a tiny model side by side as long as a step stays small, those of others one by one", () => {
-  const side = (hiddenSize: number, stepTokens: number): number => resolveRuntime(auto, { hiddenSize, clients: 20, stepTokens }).clientsSideBySide;
-  expect([side(64, 10), side(64, 120), side(64, 500), side(512, 10)]).toEqual([8, 4, 1, 1]);
-  expect(resolveRuntime(auto, { hiddenSize: 64, clients: 1, stepTokens: 1 })).toMatchObject({ threads: availableParallelism(), clientsSideBySide: 1 });
+test("by itself it sets clients of a tiny model side by side as long as a step stays small, those of others one by one", async () => {
+  const side = async (hiddenSize: number, stepTokens: number): Promise<number> => (await resolveRuntime(auto, { hiddenSize, clients: 20, stepTokens })).clientsSideBySide;
+  expect([await side(64, 10), await side(64, 120), await side(64, 500), await side(512, 10)]).toEqual([8, 4, 1, 1]);
+  expect(await resolveRuntime(auto, { hiddenSize: 64, clients: 1, stepTokens: 1 })).toMatchObject({ threads: availableParallelism(), clientsSideBySide: 1 });
 });
 
-test("a model's width decides how many tokens a pass takes", () => {
-  const tokens = (hiddenSize: number): number => resolveRuntime(auto, { hiddenSize, clients: 1, stepTokens: 1 }).tokensPerMicroBatch;
-  expect(tokens(64)).toBeGreaterThan(tokens(512));
+test("a model's width decides how many tokens a pass takes", async () => {
+  const tokens = async (hiddenSize: number): Promise<number> => (await resolveRuntime(auto, { hiddenSize, clients: 1, stepTokens: 1 })).tokensPerMicroBatch;
+  expect(await tokens(64)).toBeGreaterThan(await tokens(512));
 });
 
-test("activations may take as much as the base in float32, within bounds, unless a size is set or none", () => {
-  const bytes = (activation_memory: string, parameters: number): number | undefined =>
-    resolveRuntime(runtimeSchema.parse({ activation_memory }), { hiddenSize: 64, clients: 1, stepTokens: 1, parameters }).activationBytes;
-  expect([bytes("auto", 3e6), bytes("auto", 100e6), bytes("auto", 1e12)]).toEqual([256e6, 400e6, Math.floor(totalmem() / 4)]);
-  expect([bytes("512MB", 1), bytes("1.5 GB", 1), bytes("700b", 1), bytes("none", 1)]).toEqual([512e6, 1.5e9, 700, undefined]);
-  for (const wrong of ["512", "MB", "-1MB", "1.MB"]) expect(() => bytes(wrong, 1)).toThrow("expected a size such as 512MB or 1.5GB");
+test("activations may take three quarters of the base in float32, within bounds, unless a size is set or none", async () => {
+  const bytes = async (activation_memory: string, parameters: number): Promise<number | undefined> =>
+    (await resolveRuntime(runtimeSchema.parse({ activation_memory }), { hiddenSize: 64, clients: 1, stepTokens: 1, parameters })).activationBytes;
+  expect([await bytes("auto", 3e6), await bytes("auto", 100e6), await bytes("auto", 1e12)]).toEqual([256e6, 300e6, Math.floor(totalmem() / 4)]);
+  expect([await bytes("512MB", 1), await bytes("1.5 GB", 1), await bytes("700b", 1), await bytes("none", 1)]).toEqual([512e6, 1.5e9, 700, undefined]);
+  for (const wrong of ["512", "MB", "-1MB", "1.MB"]) await expect(bytes(wrong, 1)).rejects.toThrow("expected a size such as 512MB or 1.5GB");
 });
 
-test("half precision lets activations take what its base takes", () => {
-  const bytes = (compute: "float32" | "float16"): number | undefined => resolveRuntime(auto, { hiddenSize: 64, clients: 1, stepTokens: 1, parameters: 200e6, compute }).activationBytes;
-  expect([bytes("float32"), bytes("float16")]).toEqual([800e6, 400e6]);
+test("8 bits are held in the first form whose products are exact, other precisions as asked", async () => {
+  const exactIn = (...dtypes: readonly string[]) => (dtype: string): Promise<boolean> => Promise.resolve(dtypes.includes(dtype));
+  expect(await holdPrecision("int8", exactIn("int8", "uint8"))).toBe("int8");
+  expect(await holdPrecision("int8", exactIn("uint8"))).toBe("uint8");
+  expect([await holdPrecision("float32", exactIn()), await holdPrecision("int4", exactIn())]).toEqual(["float32", "int4"]);
+  await expect(holdPrecision("int8", exactIn())).rejects.toThrow("runtime.base_precision: int8: expected a processor on which onnxruntime multiplies bytes exactly, got wrong sums in every form");
+});
+
+test("a form that another machine resolved is refused where its products are wrong", async () => {
+  const onlyUnsigned = (dtype: string): Promise<boolean> => Promise.resolve(dtype === "uint8");
+  await expect(requireExact("int8", onlyUnsigned)).rejects.toThrow("8-bit base: expected exact products with int8 weights, as resolved when the run started, got sums that saturate on this machine");
+  for (const held of ["uint8", "float32", "int4"] as const) await requireExact(held, onlyUnsigned);
+});
+
+test("on this machine a resolved base of 8 bits is exact", async () => {
+  const { basePrecision } = await resolveRuntime(runtimeSchema.parse({ base_precision: "int8" }), { hiddenSize: 64, clients: 1, stepTokens: 1 });
+  await requireExact(basePrecision);
+  expect(["int8", "uint8"]).toContain(basePrecision);
+});
+
+test("half precision lets activations take three quarters of what its base takes", async () => {
+  const bytes = async (compute: "float32" | "float16"): Promise<number | undefined> => (await resolveRuntime(auto, { hiddenSize: 64, clients: 1, stepTokens: 1, parameters: 200e6, compute })).activationBytes;
+  expect([await bytes("float32"), await bytes("float16")]).toEqual([600e6, 300e6]);
 });
 
 test("compute auto is float32 on a CPU, and on a GPU the checkpoint's own half precision where the device has it", async () => {

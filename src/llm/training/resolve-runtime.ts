@@ -2,11 +2,14 @@
 import { availableParallelism, totalmem } from "node:os";
 import { FedtuneError } from "../../core/base/errors.ts";
 import { bytesPerElement, isHalf, type ComputeDType, type DType } from "../../core/base/tensor.ts";
+import { BYTE_DTYPES, type ByteDType } from "../../engine/graph/byte-weights.ts";
+import { isExactProduct } from "../../engine/runtime/byte-products.ts";
 import { chooseDevice, requireHalf } from "../../engine/runtime/choose-device.ts";
 import { thisMachine } from "../../engine/runtime/machine-devices.ts";
 import type { ChosenDevice } from "../../engine/runtime/choose-device.ts";
 import type { MachineDevices } from "../../engine/runtime/machine-devices.ts";
 import type { Device } from "../../engine/graph/onnx/emitter.ts";
+import { byteDType, type BasePrecision, type HeldPrecision } from "../architectures/quantized-weights.ts";
 import type { ResolvedRuntime } from "./setup.ts";
 import { parseSize, type RuntimeSettings } from "./settings.ts";
 
@@ -36,24 +39,47 @@ const TOKENS = { tiny: 2048, other: 512 } as const;
  */
 const SIDE_BY_SIDE = { tokens: 480, most: 8 } as const;
 
-/** Activations may take as much as the base in the dtype that is computed in, which is needed anyway; small models get room to keep everything. */
-const ACTIVATIONS = { leastBytes: 256e6, machineShare: 0.25 } as const;
+/** Activations may take three quarters of the base in the dtype that is computed in, which is needed anyway; small models get room to keep everything. */
+const ACTIVATIONS = { baseShare: 0.75, leastBytes: 256e6, machineShare: 0.25 } as const;
 
 function activationBytes(setting: RuntimeSettings["activation_memory"], baseBytes: number): number | undefined {
   if (setting === "none") return undefined;
   if (setting !== "auto") return parseSize(setting);
-  return Math.floor(Math.min(totalmem() * ACTIVATIONS.machineShare, Math.max(ACTIVATIONS.leastBytes, baseBytes)));
+  return Math.floor(Math.min(totalmem() * ACTIVATIONS.machineShare, Math.max(ACTIVATIONS.leastBytes, ACTIVATIONS.baseShare * baseBytes)));
 }
 
-/** The settings with every `auto` replaced. A group is never larger than the clients of a round. */
-export function resolveRuntime(settings: RuntimeSettings, { hiddenSize, clients, stepTokens, parameters = 0, device = "cpu", compute = "float32" }: RuntimeFacts): ResolvedRuntime {
+/**
+ * How a base of the precision asked for is held: 8 bits in the first form whose products are exact on this machine.
+ * @throws FedtuneError("resources") where no form is
+ */
+export async function holdPrecision(asked: BasePrecision, isExact: (dtype: ByteDType) => Promise<boolean> = isExactProduct): Promise<HeldPrecision> {
+  if (byteDType(asked) === undefined) return asked;
+  for (const dtype of BYTE_DTYPES) if (await isExact(dtype)) return dtype;
+  throw new FedtuneError("resources", { where: `runtime.base_precision: ${asked}`, expected: "a processor on which onnxruntime multiplies bytes exactly", got: "wrong sums in every form", remedy: "Choose runtime.base_precision=float32 or int4" });
+}
+
+/**
+ * Refuses a precision that another machine resolved and whose products are wrong here.
+ * @throws FedtuneError("resources") with the way out
+ */
+export async function requireExact(held: HeldPrecision, isExact: (dtype: ByteDType) => Promise<boolean> = isExactProduct): Promise<void> {
+  const dtype = byteDType(held);
+  if (dtype === undefined || (await isExact(dtype))) return;
+  throw new FedtuneError("resources", { where: "8-bit base", expected: `exact products with ${dtype} weights, as resolved when the run started`, got: "sums that saturate on this machine", remedy: "Resume where the run began, or start a new run here" });
+}
+
+/**
+ * The settings with every `auto` replaced. A group is never larger than the clients of a round.
+ * @throws what `holdPrecision` throws
+ */
+export async function resolveRuntime(settings: RuntimeSettings, { hiddenSize, clients, stepTokens, parameters = 0, device = "cpu", compute = "float32" }: RuntimeFacts): Promise<ResolvedRuntime> {
   const tiny = hiddenSize <= TINY_WIDTH;
   const { threads, clients_side_by_side: sideBySide, tokens_per_micro_batch: tokens } = settings;
   const bytes = activationBytes(settings.activation_memory, bytesPerElement(compute) * parameters);
   const fitting = tiny ? Math.min(SIDE_BY_SIDE.most, Math.floor(SIDE_BY_SIDE.tokens / stepTokens)) : 1;
   return {
     device,
-    basePrecision: settings.base_precision,
+    basePrecision: await holdPrecision(settings.base_precision),
     compute,
     threads: threads === "auto" ? availableParallelism() : threads,
     clientsSideBySide: Math.max(1, Math.min(clients, sideBySide === "auto" ? fitting : sideBySide)),

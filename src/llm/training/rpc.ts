@@ -3,7 +3,7 @@ import type { ErrorCode } from "../../core/base/errors.ts";
 import type { NamedTensors } from "../../core/base/tensor.ts";
 import type { AdapterFolderTensors } from "../adapters/adapter-folder.ts";
 import type { TrainerSetup } from "./setup.ts";
-import type { EvaluateJob, EvaluateResult, GenerateJob, StepReport, TrainJob, TrainResult } from "./types.ts";
+import type { EvaluateJob, EvaluateResult, GenerateJob, ScoreJob, ScoreResult, StepReport, TrainJob, TrainResult } from "./types.ts";
 
 export interface WorkerData {
   readonly setup: TrainerSetup;
@@ -17,6 +17,7 @@ export interface WorkerCalls {
   readonly savedAdapter: { readonly input: NamedTensors<"float32">; readonly output: AdapterFolderTensors };
   readonly train: { readonly input: readonly TrainJob[]; readonly output: readonly TrainResult[] };
   readonly evaluate: { readonly input: readonly EvaluateJob[]; readonly output: readonly EvaluateResult[] };
+  readonly score: { readonly input: ScoreJob; readonly output: readonly ScoreResult[] };
   readonly generate: { readonly input: GenerateJob; readonly output: readonly Int32Array[] };
   readonly close: { readonly input: undefined; readonly output: undefined };
 }
@@ -35,6 +36,7 @@ export interface ErrorData {
 export type WorkerReply =
   | { readonly kind: "ready" }
   | { readonly kind: "step"; readonly id: number; readonly report: StepReport }
+  | { readonly kind: "scored"; readonly id: number; readonly done: number }
   | { readonly kind: "token"; readonly id: number; readonly row: number; readonly token: number }
   | { readonly kind: "result"; readonly id: number; readonly output: unknown }
   | { readonly kind: "error"; readonly id: number; readonly error: ErrorData };

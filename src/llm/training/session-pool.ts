@@ -9,7 +9,8 @@ import type { Session } from "../../engine/runtime/onnx-session.ts";
 import type { DeviceMemory } from "../../engine/runtime/resident.ts";
 import { decodeGraph, encoderGraph, generateGraph, lossGraph, prefixGraph, trainGraph } from "./graphs.ts";
 import type { AdaptedModel, MaskInput } from "./graphs.ts";
-import { activationBudget, lossOptions } from "./pass-sizes.ts";
+import { activationBudget, attentionBlocks, lossOptions } from "./pass-sizes.ts";
+import { scoreGraph } from "./score-graph.ts";
 import type { ResolvedRuntime } from "./setup.ts";
 import type { TrainingSettings } from "./settings.ts";
 
@@ -47,6 +48,11 @@ export class SessionPool implements Disposable, AsyncDisposable {
     return session;
   }
 
+  /** What the length of rows that `train` and `loss` are fed must be a multiple of. */
+  get attentionBlocks(): number {
+    return attentionBlocks(this.#options);
+  }
+
   /** The training session for a group of clients, and the masks that it is fed. */
   async train(clients: number): Promise<{ readonly session: Session; readonly masks: readonly MaskInput[] }> {
     const several = clients > 1;
@@ -66,6 +72,11 @@ export class SessionPool implements Disposable, AsyncDisposable {
 
   loss(adapted: boolean): Promise<Session> {
     return this.#session(`loss ${adapted}`, () => lossGraph(this.#model(adapted), lossOptions(this.#options, 1)));
+  }
+
+  /** Losses of texts that go on from an earlier one. */
+  score(adapted: boolean): Promise<Session> {
+    return this.#session(`score ${adapted}`, () => scoreGraph(this.#model(adapted), this.#options.runtime.tokensPerMicroBatch));
   }
 
   /** `several`: for several adapters side by side. */

@@ -1,6 +1,6 @@
 /** What it takes to make a trainer: plain data that can be sent to a worker. */
 import type { AdapterSettings } from "../adapters/settings.ts";
-import type { BasePrecision } from "../architectures/quantized-weights.ts";
+import type { HeldPrecision } from "../architectures/quantized-weights.ts";
 import type { ComputeDType } from "../../core/base/tensor.ts";
 import type { Device } from "../../engine/graph/onnx/emitter.ts";
 import type { EncodedDataset } from "../data/types.ts";
@@ -11,7 +11,7 @@ export interface ResolvedRuntime {
   readonly device: Device;
   readonly threads: number;
   /** How the base is held; adapters, moments and loss are float32. */
-  readonly basePrecision: BasePrecision;
+  readonly basePrecision: HeldPrecision;
   /** Dtype of the base that is not rounded, of activations and of products with the base. */
   readonly compute: ComputeDType;
   readonly clientsSideBySide: number;

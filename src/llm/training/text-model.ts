@@ -67,7 +67,7 @@ async function openText(options: TextOptions, signal: AbortSignal | undefined): 
   requireTokenizerFits(tokenizer, vocabSize);
   const settings = adapter === undefined ? undefined : { ...readAdapterSettings(adapter), init_from: adapter };
   const trainer = await createTrainer({
-    modelFolder, ...(settings === undefined ? {} : { adapter: settings }), inferenceOnly: true, training: trainingSchema.parse({}), runtime: resolveRuntime(runtimeSchema.parse({}), { hiddenSize: 0, clients: 1, stepTokens: 1 }),
+    modelFolder, ...(settings === undefined ? {} : { adapter: settings }), inferenceOnly: true, training: trainingSchema.parse({}), runtime: await resolveRuntime(runtimeSchema.parse({}), { hiddenSize: 0, clients: 1, stepTokens: 1 }),
     data: NO_EXAMPLES, packTokens: 1, seed: options.seed,
   });
   try {

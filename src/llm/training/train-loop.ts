@@ -76,7 +76,7 @@ async function stepGradient(context: LoopContext, packs: readonly (readonly Pack
   for (let pass = 0; pass < passes; pass++) {
     if (context.aborted()) throw interrupted("training");
     const inPass = packs.map((p) => p[pass]);
-    const batch = stackClients(inPass);
+    const batch = stackClients(inPass, { multiple: context.sessions.attentionBlocks });
     const counters = states.map(({ job }) => [job.client, job.stepsDone + stepInJob, pass] as const);
     const dropped = dropoutFeeds({ seed, p: adapter.dropout, masks }, inPass, counters, batch);
     const accumulated = held.get(pass === 0 ? "nothing" : "gradients");

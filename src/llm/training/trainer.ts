@@ -10,10 +10,11 @@ interface Call {
   resolve(output: unknown): void;
   reject(error: unknown): void;
   readonly onStep?: (report: StepReport) => void;
+  readonly onScored?: (done: number) => void;
   readonly onToken?: (row: number, token: number) => void;
 }
 
-type CallOptions = { readonly signal?: AbortSignal | undefined } & Pick<Call, "onStep" | "onToken">;
+type CallOptions = { readonly signal?: AbortSignal | undefined } & Pick<Call, "onStep" | "onScored" | "onToken">;
 
 /** A FedtuneError rebuilt from another thread: the sentence is already made. */
 class RemoteError extends FedtuneError {
@@ -73,6 +74,7 @@ class WorkerTrainer implements Trainer {
     const call = this.#calls.get(id);
     if (call === undefined) return;
     if (message.kind === "step") return call.onStep?.(message.report);
+    if (message.kind === "scored") return call.onScored?.(message.done);
     if (message.kind === "token") return call.onToken?.(message.row, message.token);
     this.#calls.delete(id);
     if (message.kind === "error") call.reject(revive(message.error));
@@ -108,6 +110,7 @@ class WorkerTrainer implements Trainer {
   savedAdapter: Trainer["savedAdapter"] = (adapter) => this.#call("savedAdapter", adapter);
   train: Trainer["train"] = (jobs, { onStep, signal }) => this.#call("train", jobs, { signal, ...(onStep === undefined ? {} : { onStep }) });
   evaluate: Trainer["evaluate"] = (jobs, { signal }) => this.#call("evaluate", jobs, { signal });
+  score: Trainer["score"] = (job, { onScored, signal }) => this.#call("score", job, { signal, ...(onScored === undefined ? {} : { onScored }) });
   generate: Trainer["generate"] = (job, { onToken, signal }) => this.#call("generate", job, { signal, ...(onToken === undefined ? {} : { onToken }) });
 
   /**

@@ -104,7 +104,37 @@ export interface GenerateJob {
   readonly adapters?: readonly (NamedTensors<"float32"> | null)[];
   /** Token ids of each prompt. */
   readonly prompts: readonly Int32Array[];
+  /** Token ids that stand before every prompt: what the model makes of them is computed once and kept for the next call. Not with `adapters`. */
+  readonly shared?: Int32Array;
+  /** What keys each prompt's random numbers; absent: its place. */
+  readonly draws?: readonly number[];
   readonly options: GenerateOptions;
+}
+
+/** Token ids with labels of the same length, as EncodedDataset has them. */
+export interface LabelledIds {
+  readonly ids: Int32Array;
+  readonly labels: Int32Array;
+}
+
+/** A text and its continuations, each of which sees the text but no other continuation. */
+export interface ScoredText extends LabelledIds {
+  readonly branches: readonly LabelledIds[];
+}
+
+/** Losses of single tokens. */
+export interface ScoreJob {
+  /** Absent: the base without an adapter. */
+  readonly adapter?: NamedTensors<"float32">;
+  /** Token ids that stand before every text; their keys and values are computed once and kept for the next call. */
+  readonly shared: Int32Array;
+  readonly texts: readonly ScoredText[];
+}
+
+/** Losses (nats) of a text's labelled tokens but the first, in their order, and of each branch's labelled tokens. */
+export interface ScoreResult {
+  readonly losses: Float32Array;
+  readonly branches: readonly Float32Array[];
 }
 
 /** A model with its data, ready to train, evaluate and generate; the heavy work runs off the caller's thread. */
@@ -119,6 +149,8 @@ export interface Trainer extends AsyncDisposable {
    */
   train(jobs: readonly TrainJob[], options: { readonly onStep?: (report: StepReport) => void; readonly signal?: AbortSignal }): Promise<readonly TrainResult[]>;
   evaluate(jobs: readonly EvaluateJob[], options: { readonly signal?: AbortSignal }): Promise<readonly EvaluateResult[]>;
+  /** Losses of the labelled tokens of each text; `onScored` is told how many texts are done. */
+  score(job: ScoreJob, options: { readonly onScored?: (done: number) => void; readonly signal?: AbortSignal }): Promise<readonly ScoreResult[]>;
   /** New token ids of each prompt, without the prompt; `onToken` sees each token as it comes. */
   generate(job: GenerateJob, options: { readonly onToken?: (row: number, id: number) => void; readonly signal?: AbortSignal }): Promise<readonly Int32Array[]>;
 }

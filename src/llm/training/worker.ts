@@ -28,6 +28,8 @@ async function answer(trainer: Trainer, request: WorkerRequest): Promise<unknown
       return trainer.train(request.input, { onStep: (report) => reply({ kind: "step", id, report }) });
     case "evaluate":
       return trainer.evaluate(request.input, {});
+    case "score":
+      return trainer.score(request.input, { onScored: (done) => reply({ kind: "scored", id, done }) });
     case "generate":
       return trainer.generate(request.input, { onToken: (row, token) => reply({ kind: "token", id, row, token }) });
     case "close":

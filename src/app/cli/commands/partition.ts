@@ -4,6 +4,7 @@ import { ensureWritableFolder, writeFileAtomic } from "../../../core/index.ts";
 import { loadApi } from "../api.ts";
 import { defineCommand, text } from "../command.ts";
 import { say, tell } from "../context.ts";
+import { showDownload } from "../download-progress.ts";
 import { shortPath } from "../follow-run.ts";
 import { drawPartition } from "../partition-chart.ts";
 
@@ -21,12 +22,15 @@ export const partition = defineCommand({
   async run({ args: [file = "", ...overrides], options }, context) {
     const api = await loadApi();
     const experiment = api.loadExperiment(file, overrides);
-    const { manifest, categories } = await api.partitionExperiment(experiment);
+    const download = showDownload(context);
+    const { manifest, categories } = await api.partitionExperiment(experiment, { onProgress: download.onProgress, signal: context.interrupt.cooperate() });
+    download.end();
     const out = options.out ?? join(experiment.config.output, `${experiment.config.name}.partition.json`);
     ensureWritableFolder(dirname(resolve(out)));
     writeFileAtomic(out, `${JSON.stringify(manifest)}\n`);
     const clients = manifest.clients.map(({ name, train, validation, test }) => ({ name, train: train.length, validation: validation.length, test: test.length }));
     for (const line of drawPartition({ clients, globalTest: manifest.globalTest.length, categories }, { width: context.stdout.columns ?? 80, colors: context.colors })) say(context, line);
+    if (manifest.leftOut.length > 0) say(context, `\n${api.describeLeftOut(manifest)}.`);
     say(context, `\nManifest: ${shortPath(out)}`);
     tell(context, manifest);
   },

@@ -101,15 +101,37 @@ describe("symbolic dimensions of an encoded graph", () => {
     expect(decode(builder.finish()).node.filter((n) => n.opType === "Shape")).toHaveLength(2);
   });
 
+  test("are read from an axis that is a multiple of one", async () => {
+    const builder = new GraphBuilder();
+    const x = builder.input("x", "float32", ["2*C", "3*T", 5]);
+    builder.output("y", sin(reshape(x, [3, "C", "T", 10])));
+    using session = await openSession(builder.finish(), { threads: 1 });
+    const feed = drawTensor("x", [14, 6, 5]);
+    const { y } = await session.run({ x: feed });
+    expect(y?.shape).toEqual([3, 7, 2, 10]);
+    expect(relativeError(must(y, "y").data, Float64Array.from(feed.data, Math.sin))).toBeLessThan(1e-5);
+    await expect(session.run({ x: drawTensor("x", [14, 7, 5]) })).rejects.toThrow("session: dimension 3*T: expected a multiple of 3, got 7 in input x");
+  });
+
   test("are refused by name where no value has one as an axis of its own", () => {
     const builder = new GraphBuilder();
-    const x = builder.input("x", "float32", ["2*C", "T", 3]);
-    builder.output("y", reshape(x, [2, "C", "3*T"]));
-    expect(() => encodeOnnx(builder.finish(), NOWHERE)).toThrow("dimension C is needed before any value has it as an axis");
+    const x = builder.input("x", "float32", ["C*D", "T", 3]);
+    builder.output("y", reshape(x, ["D", "C", "3*T"]));
+    expect(() => encodeOnnx(builder.finish(), NOWHERE)).toThrow("dimension D is needed before any value has it as an axis");
   });
 });
 
 describe("an encoded graph", () => {
+  test("declares the shapes of the values inside, with other symbols every 512 nodes", () => {
+    const builder = new GraphBuilder();
+    let x = builder.input("x", "float32", ["T", 3]);
+    for (let i = 0; i < 513; i++) x = mul(x, 1.5 + i);
+    builder.output("y", x);
+    const declared = decode(builder.finish()).valueInfo.map(({ type }) => (type?.value.case === "tensorType" ? type.value.value.shape?.dim.map(({ value }) => value.value) : []));
+    expect(declared).toHaveLength(513);
+    expect([declared[0], declared[511], declared[512]]).toEqual([["T@0", 3n], ["T@0", 3n], ["T@1", 3n]]);
+  });
+
   test("has equal bytes for equal graphs", () => {
     const build = (): Graph => {
       const builder = new GraphBuilder();

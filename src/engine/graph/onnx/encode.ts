@@ -16,7 +16,7 @@ import {
   AttributeProto_AttributeType, AttributeProtoSchema, GraphProtoSchema, ModelProtoSchema, NodeProtoSchema, OperatorSetIdProtoSchema, StringStringEntryProtoSchema,
   TensorProto_DataLocation, TensorProto_DataType, TensorProtoSchema, TensorShapeProto_DimensionSchema, TensorShapeProtoSchema, TypeProto_TensorSchema, TypeProtoSchema, ValueInfoProtoSchema,
 } from "./onnx_pb.js";
-import type { AttributeProto, NodeProto, TensorProto, ValueInfoProto } from "./onnx_pb.js";
+import type { AttributeProto, NodeProto, TensorProto, TypeProto, ValueInfoProto } from "./onnx_pb.js";
 
 const IR_VERSION = 10n;
 const OPSET = 21n;
@@ -36,12 +36,39 @@ function encodeAttribute(name: string, value: OnnxAttribute): AttributeProto {
 }
 
 function encodeType(name: string, { dtype, shape }: TensorType): ValueInfoProto {
+  return create(ValueInfoProtoSchema, { name, type: typeProto({ dtype, shape }) });
+}
+
+function typeProto({ dtype, shape }: TensorType): TypeProto {
   const dim = shape.map((d) =>
     create(TensorShapeProto_DimensionSchema, { value: typeof d === "number" ? { case: "dimValue", value: BigInt(d) } : { case: "dimParam", value: d } }),
   );
   const tensorType = create(TypeProto_TensorSchema, { elemType: ONNX_TYPES[dtype], shape: create(TensorShapeProtoSchema, { dim }) });
-  return create(ValueInfoProtoSchema, { name, type: create(TypeProtoSchema, { value: { case: "tensorType", value: tensorType } }) });
+  return create(TypeProtoSchema, { value: { case: "tensorType", value: tensorType } });
 }
+
+/** Nodes whose values onnxruntime's planner may let share a buffer. */
+const PLANNED_NODES = 512;
+
+/**
+ * The types of values inside the graph. Where a shape is unknown to it, onnxruntime's planner finds no freed buffer for a value, yet
+ * compares it with each: with thousands of nodes that is most of the time to open a session. A symbol's name carries its stretch
+ * of nodes: a buffer that a later stretch takes over would be held until then, at the cost of memory.
+ */
+function encodeInnerTypes({ nodes }: Pick<Graph, "nodes">, used: ReadonlySet<number>, typeOf: (id: number) => TensorType): readonly ValueInfoProto[] {
+  const known = new Map<string, TypeProto>();
+  return nodes.flatMap((node, index) => node.outputs.filter((id) => used.has(id)).map((id) => {
+    const { dtype, shape } = typeOf(id);
+    const stretch = Math.floor(index / PLANNED_NODES);
+    const own = shape.map((d) => (typeof d === "number" ? d : `${d}@${stretch}`));
+    const key = `${dtype} ${own.join(",")}`;
+    const type = known.get(key) ?? typeProto({ dtype, shape: own });
+    known.set(key, type);
+    return create(ValueInfoProtoSchema, { name: valueName(id), type });
+  }));
+}
+
+const valueName = (id: number): string => `%v${id}`;
 
 function encodeTensor(name: string, t: Tensor): TensorProto {
   return create(TensorProtoSchema, { name, dataType: ONNX_TYPES[t.dtype], dims: t.shape.map(BigInt), rawData: bytesOf(t.data) });
@@ -62,8 +89,8 @@ class Emitter implements OnnxEmitter {
   readonly initializers: TensorProto[] = [];
   readonly #constants = new Map<string, string>();
   readonly #shapes = new Map<string, string>();
-  /** Where the value of a symbol can be read: a value and the axis that has just this symbol. */
-  readonly #symbols = new Map<string, { readonly value: string; readonly axis: number }>();
+  /** Where the value of a symbol can be read: a value and the axis that has just this symbol, `factor` times. */
+  readonly #symbols = new Map<string, { readonly value: string; readonly axis: number; readonly factor: number }>();
   #fresh = 0;
 
   constructor(device: Device) {
@@ -72,8 +99,8 @@ class Emitter implements OnnxEmitter {
 
   learnSymbols(value: string, { shape }: TensorType): void {
     shape.forEach((dim, axis) => {
-      const [symbol] = symbolsOf(dim);
-      if (symbol === dim && !this.#symbols.has(symbol)) this.#symbols.set(symbol, { value, axis });
+      const [symbol, ...others] = symbolsOf(dim);
+      if (symbol !== undefined && others.length === 0 && !this.#symbols.has(symbol)) this.#symbols.set(symbol, { value, axis, factor: factorOf(dim) });
     });
   }
 
@@ -127,7 +154,8 @@ class Emitter implements OnnxEmitter {
     if (known !== undefined) return known;
     const source = this.#symbols.get(symbol);
     if (source === undefined) throw new Error(`dimension ${symbol} is needed before any value has it as an axis`);
-    const name = this.fresh("Shape", [source.value], { attributes: { start: BigInt(source.axis), end: BigInt(source.axis + 1) } });
+    const length = this.fresh("Shape", [source.value], { attributes: { start: BigInt(source.axis), end: BigInt(source.axis + 1) } });
+    const name = source.factor === 1 ? length : this.fresh("Div", [length, this.integers([source.factor])]);
     this.#shapes.set(key, name);
     return name;
   }
@@ -157,7 +185,7 @@ export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocatio
   for (const { id, tensor: constant } of graph.constants) names.set(id, emitter.constant(constant));
 
   for (const node of graph.nodes) {
-    const outputs = node.outputs.map((id) => `%v${id}`);
+    const outputs = node.outputs.map(valueName);
     node.outputs.forEach((id, i) => names.set(id, outputs[i] ?? ""));
     const lowered: LoweredNode<typeof node.attributes> = {
       attributes: node.attributes, outputs, inputs: node.inputs.map((id) => must(names.get(id), `value ${id}`)),
@@ -183,6 +211,7 @@ export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocatio
       initializer: [...emitter.initializers, ...graph.weights.map(({ id, name }) => encodeWeight(name, typeOf(id), locate(name)))],
       input: graph.inputs.map(({ id, name }) => encodeType(name, typeOf(id))),
       output: graph.outputs.map(({ id, name }) => encodeType(name, typeOf(id))),
+      valueInfo: [...encodeInnerTypes(graph, used, typeOf)],
     }),
   });
   return toBinary(ModelProtoSchema, model);

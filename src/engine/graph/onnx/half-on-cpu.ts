@@ -9,7 +9,7 @@ import type { LoweredNode } from "../ops/record.ts";
 import type { OnnxEmitter } from "./emitter.ts";
 
 /** Ops that only move elements, for which the CPU has kernels of any dtype, and those that see to it themselves. */
-const ANY_DTYPE: ReadonlySet<OpName> = new Set<OpName>(["Cast", "Gather", "GatherRows", "Reshape", "Transpose", "Concat", "Split", "StopGradient", "LinearCrossEntropy"]);
+const ANY_DTYPE: ReadonlySet<OpName> = new Set<OpName>(["Cast", "Gather", "GatherRows", "Reshape", "Transpose", "Concat", "Split", "StopGradient", "LinearCrossEntropy", "SoftmaxProduct"]);
 
 /** Whether the CPU cannot be relied on to run an op in half precision. */
 export function lacksHalfKernel(op: OpName): boolean {

@@ -10,6 +10,7 @@ import { LayerNorm, RmsNorm, RotaryEmbedding, Softmax } from "./normalisation.ts
 import { Int4MatMul, QuantizedMatMul } from "./quantized.ts";
 import { ReduceMax, ReduceMean, ReduceSum } from "./reduce.ts";
 import type { OpRecord } from "./record.ts";
+import { SoftmaxProduct } from "./softmax-product.ts";
 
 const { Sigmoid, Silu, Tanh, Erf, Relu, Gelu } = activation;
 const { Add, Sub, Mul, Div, Neg, Exp, Log, Sqrt, Sin, Cos, Min, Max, Where, Equal, LessOrEqual, And, Or, Not, IsFinite, StopGradient, Cast, Dropout } = elementwise;
@@ -18,5 +19,5 @@ export const OPS: { readonly [K in OpName]: OpRecord<OpAttributes[K]> } = {
   Add, Sub, Mul, Div, Neg, Exp, Log, Sqrt, Sin, Cos, Sigmoid, Silu, Tanh, Erf, Relu, Gelu,
   Min, Max, Where, Equal, LessOrEqual, And, Or, Not, IsFinite, StopGradient, Cast, Dropout,
   MatMul, QuantizedMatMul, Int4MatMul, Reshape, Transpose, Expand, Split, Concat, ReduceSum, ReduceMean, ReduceMax, Gather, GatherRows, ScatterRows,
-  Softmax, RmsNorm, LayerNorm, RotaryEmbedding, CrossEntropy, LinearCrossEntropy, RoundedLinearCrossEntropy,
+  Softmax, SoftmaxProduct, RmsNorm, LayerNorm, RotaryEmbedding, CrossEntropy, LinearCrossEntropy, RoundedLinearCrossEntropy,
 };

@@ -1,6 +1,7 @@
 /** Cross entropy over the vocabulary, from logits or straight from the last hidden state in pieces of rows. */
 import { must } from "../../../core/base/errors.ts";
 import { isHalf, tensor } from "../../../core/base/tensor.ts";
+import { byteZero, isByte } from "../byte-weights.ts";
 import { multiplyDims } from "../dims.ts";
 import { emitProduct } from "../onnx/product.ts";
 import type { OnnxEmitter } from "../onnx/emitter.ts";
@@ -161,16 +162,16 @@ function linearLoss(hidden: Float64Array, targets: Float64Array, { v, d, softCap
 }
 
 /**
- * LinearCrossEntropy with an output embedding in 8 bits. Inputs: hidden `[C, L, D]`, int8 `[D, V]` with scales `[V]` for the
- * logits, int8 `[V, D]` with scales `[D]` for the way back, targets. Probabilities are rounded as they are, unsigned, and
+ * LinearCrossEntropy with an output embedding in 8 bits. Inputs: hidden `[C, L, D]`, int8 or uint8 `[D, V]` with scales `[V]` for the
+ * logits, the same `[V, D]` with scales `[D]` for the way back, targets. Probabilities are rounded as they are, unsigned, and
  * the target's row is taken apart: softmax − onehot under one scale would round all but the target to nothing.
  */
 export const RoundedLinearCrossEntropy: OpRecord<OpAttributes["RoundedLinearCrossEntropy"]> = {
   precision: "float32",
   infer: (inputs) => {
     const [hidden, w, , back, , targets] = inputs;
-    if (hidden === undefined || w === undefined || back === undefined || targets === undefined || w.dtype !== "int8" || back.dtype !== "int8" || w.shape[0] !== hidden.shape[2] || back.shape[1] !== w.shape[0] || back.shape[0] !== w.shape[1]) {
-      throw shapeError("RoundedLinearCrossEntropy", "[C, L, D], int8 [D, V], [V], int8 [V, D], [D] and int32 [C, L]", inputs);
+    if (hidden === undefined || w === undefined || back === undefined || targets === undefined || !isByte(w.dtype) || back.dtype !== w.dtype || w.shape[0] !== hidden.shape[2] || back.shape[1] !== w.shape[0] || back.shape[0] !== w.shape[1]) {
+      throw shapeError("RoundedLinearCrossEntropy", "[C, L, D], int8 or uint8 [D, V], [V], the same dtype [V, D], [D] and int32 [C, L]", inputs);
     }
     return [{ dtype: "float32", shape: targets.shape }, hidden];
   },
@@ -180,22 +181,25 @@ export const RoundedLinearCrossEntropy: OpRecord<OpAttributes["RoundedLinearCros
     return slope === undefined || dy === undefined ? [] : [g.mul(slope, g.reshape(dy, [...dy.shape, 1])), ...inputs.slice(1).map(() => undefined)];
   },
   reference: ([hidden, w, scales, back, backScales, targets], { softCap }) => {
-    const [d = 1, v = 1] = must(w, "weight").shape;
+    const { dtype, shape: [d = 1, v = 1] } = must(w, "weight");
+    const zero = byteZero(dtype);
     return linearLoss(must(hidden, "hidden").data, targets?.data ?? new Float64Array(), {
       v, d, softCap,
-      forward: (k, j) => (w?.data[j * v + k] ?? 0) * (scales?.data[k] ?? 0),
-      back: (k, j) => (back?.data[k * d + j] ?? 0) * (backScales?.data[j] ?? 0),
+      forward: (k, j) => ((w?.data[j * v + k] ?? 0) - zero) * (scales?.data[k] ?? 0),
+      back: (k, j) => ((back?.data[k * d + j] ?? 0) - zero) * (backScales?.data[j] ?? 0),
     });
   },
   lower: (e, node) => {
     const [, w = "", scales = "", back = "", backScales = "", targets = ""] = node.inputs;
     const { softCap } = node.attributes;
+    const { dtype } = must(node.inputTypes[1], "weight");
     const divided = softCap === 0 ? scales : e.fresh("Mul", [scales, e.float(1 / softCap)]);
+    const centred = (x: string): string => (dtype === "uint8" ? e.fresh("Sub", [x, e.float(byteZero(dtype))]) : x);
     lowerInPieces(e, node, {
       targets,
-      product: (x) => roundedRowsProduct(e, x, { weight: w, scales: divided }),
-      back: (p) => positiveRowsProduct(e, p, { weight: back, scales: backScales }),
-      rowsOf: (t) => e.fresh("Mul", [e.cast(e.fresh("Gather", [back, t], { attributes: { axis: 0n } }), "float32"), backScales]),
+      product: (x) => roundedRowsProduct(e, x, { weight: w, dtype, scales: divided }),
+      back: (p) => positiveRowsProduct(e, p, { weight: back, dtype, scales: backScales }),
+      rowsOf: (t) => e.fresh("Mul", [centred(e.cast(e.fresh("Gather", [back, t], { attributes: { axis: 0n } }), "float32")), backScales]),
     });
   },
 };

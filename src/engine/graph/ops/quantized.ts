@@ -1,10 +1,13 @@
 /**
  * Products with a rounded weight. 8 bits: weights rounded once per output column, activations at run time per row (Dettmers et al.
  * 2022, "LLM.int8()", section 3.1, without its outlier columns). Both directions are 8-bit products; integer products have
- * no transposed form, so the weight comes in two layouts.
+ * no transposed form, so the weight comes in two layouts. Weights are int8, or uint8 about 128 for processors whose product
+ * of unsigned rows and signed weights saturates (which is right where: engine/runtime/byte-products.ts).
  */
 import { must } from "../../../core/base/errors.ts";
 import { tensor } from "../../../core/base/tensor.ts";
+import type { DType } from "../../../core/base/tensor.ts";
+import { BYTE_LIMIT, byteZero, isByte, UNSIGNED_ZERO } from "../byte-weights.ts";
 import { multiplyDims } from "../dims.ts";
 import type { OnnxEmitter } from "../onnx/emitter.ts";
 import { emitProduct } from "../onnx/product.ts";
@@ -13,10 +16,6 @@ import * as g from "../operations.ts";
 import { arity3, dimAt, shapeError } from "./record.ts";
 import type { OpRecord } from "./record.ts";
 
-/** Largest magnitude of a signed 8-bit number that has a negative. */
-const LIMIT = 127;
-/** What stands for 0 in unsigned rows: unsigned × signed products are the ones that processors are fast at. */
-const ZERO_POINT = 128;
 /** Rows of zeros have this for their largest magnitude. */
 const SMALLEST = 1e-30;
 
@@ -24,28 +23,30 @@ const SMALLEST = 1e-30;
 function quantizeRows(e: OnnxEmitter, x: string): { readonly rows: string; readonly scales: string } {
   const over = e.integers([1]);
   const largest = e.fresh("Max", [e.fresh("ReduceMax", [x, over], { attributes: { keepdims: 1n } }), e.fresh("Neg", [e.fresh("ReduceMin", [x, over], { attributes: { keepdims: 1n } })]), e.float(SMALLEST)]);
-  const scales = e.fresh("Mul", [largest, e.float(1 / LIMIT)]);
+  const scales = e.fresh("Mul", [largest, e.float(1 / BYTE_LIMIT)]);
   const flat = e.fresh("Reshape", [scales, e.integers([-1])]);
-  const zeros = e.fresh("Expand", [e.constant(tensor("uint8", [1], Uint8Array.of(ZERO_POINT))), e.fresh("Shape", [flat])]);
+  const zeros = e.fresh("Expand", [e.constant(tensor("uint8", [1], Uint8Array.of(UNSIGNED_ZERO))), e.fresh("Shape", [flat])]);
   return { rows: e.fresh("QuantizeLinear", [x, flat, zeros], { attributes: { axis: 0n } }), scales };
 }
 
 /** An 8-bit weight `[K, N]` with scales `[N]` (absent: 1), by the names of their ONNX values. */
 interface EmittedWeight {
   readonly weight: string;
+  readonly dtype: DType;
   readonly scales: string | undefined;
 }
 
-function integerProduct(e: OnnxEmitter, rows: string, rowScales: string, { weight, scales, zeroPoint }: EmittedWeight & { readonly zeroPoint: number }): string {
+function integerProduct(e: OnnxEmitter, rows: string, rowScales: string, { weight, dtype, scales, zeroPoint }: EmittedWeight & { readonly zeroPoint: number }): string {
   const one = e.constant(tensor("float32", [], Float32Array.of(1)));
-  const zero = e.constant(tensor("uint8", [], Uint8Array.of(zeroPoint)));
-  return e.fresh("Mul", [e.fresh("MatMulIntegerToFloat", [rows, weight, one, scales ?? one, zero], { domain: "com.microsoft" }), rowScales]);
+  const zero = (point: number): string => e.constant(tensor("uint8", [], Uint8Array.of(point)));
+  const zeros = [zero(zeroPoint), ...(dtype === "uint8" ? [zero(byteZero(dtype))] : [])];
+  return e.fresh("Mul", [e.fresh("MatMulIntegerToFloat", [rows, weight, one, scales ?? one, ...zeros], { domain: "com.microsoft" }), rowScales]);
 }
 
 /** Rows `[n, K]`, rounded, times a weight: `[n, N]`. */
 export function roundedRowsProduct(e: OnnxEmitter, x: string, weight: EmittedWeight): string {
   const { rows, scales } = quantizeRows(e, x);
-  return integerProduct(e, rows, scales, { ...weight, zeroPoint: ZERO_POINT });
+  return integerProduct(e, rows, scales, { ...weight, zeroPoint: UNSIGNED_ZERO });
 }
 
 /** The same for rows without negative elements, which all 256 numbers are spent on. */
@@ -58,8 +59,8 @@ export function positiveRowsProduct(e: OnnxEmitter, x: string, weight: EmittedWe
 }
 
 /**
- * y = x · w ⊙ scales with x `[…, K]`, w int8 `[K, N]`, wT int8 `[N, K]` (its transpose, for the gradient) and scales `[N]`;
- * absent scales are 1. The reference takes x as it is: what it differs by is the rounding of rows.
+ * y = x · w ⊙ scales with x `[…, K]`, w `[K, N]` int8 or uint8 about 128, wT `[N, K]` (its transpose, for the gradient) and
+ * scales `[N]`; absent scales are 1. The reference takes x as it is: what it differs by is the rounding of rows.
  */
 export const QuantizedMatMul: OpRecord<OpAttributes["QuantizedMatMul"]> = {
   precision: "inside",
@@ -67,8 +68,8 @@ export const QuantizedMatMul: OpRecord<OpAttributes["QuantizedMatMul"]> = {
     const [x, w, wT, scales] = inputs;
     if (x === undefined || w === undefined || wT === undefined) throw shapeError("QuantizedMatMul", "three or four inputs", inputs);
     const [k, n] = [dimAt(w.shape, 0), dimAt(w.shape, 1)];
-    const fits = x.dtype === "float32" && w.dtype === "int8" && wT.dtype === "int8" && x.shape.at(-1) === k && wT.shape[0] === n && wT.shape[1] === k && (scales === undefined || (scales.dtype === "float32" && scales.shape[0] === n));
-    if (!fits) throw shapeError("QuantizedMatMul", "float32 […, K], int8 [K, N], int8 [N, K] and float32 [N]", inputs);
+    const fits = x.dtype === "float32" && isByte(w.dtype) && wT.dtype === w.dtype && x.shape.at(-1) === k && wT.shape[0] === n && wT.shape[1] === k && (scales === undefined || (scales.dtype === "float32" && scales.shape[0] === n));
+    if (!fits) throw shapeError("QuantizedMatMul", "float32 […, K], int8 or uint8 [K, N] and [N, K], and float32 [N]", inputs);
     return [{ dtype: "float32", shape: x.shape.with(-1, n) }];
   },
   // The weight's scales lie on the contracted axis of the way back: they go into the gradient before its rows are rounded.
@@ -82,22 +83,23 @@ export const QuantizedMatMul: OpRecord<OpAttributes["QuantizedMatMul"]> = {
     const [a, b] = [must(x, "rows"), must(w, "weight")];
     const [k = 1, n = 1] = b.shape;
     const rows = a.data.length / k;
+    const zero = byteZero(b.dtype);
     const y = new Float64Array(rows * n);
     for (let r = 0; r < rows; r++) {
       for (let c = 0; c < n; c++) {
         let sum = 0;
-        for (let i = 0; i < k; i++) sum += (a.data[r * k + i] ?? 0) * (b.data[i * n + c] ?? 0);
+        for (let i = 0; i < k; i++) sum += (a.data[r * k + i] ?? 0) * ((b.data[i * n + c] ?? 0) - zero);
         y[r * n + c] = sum * (scales?.data[c] ?? 1);
       }
     }
     return [y];
   },
-  lower: (e, { inputs: [x = "", w = "", , scales], outputs: [y = ""], inputTypes: [type], outputTypes: [out] }) => {
+  lower: (e, { inputs: [x = "", w = "", , scales], outputs: [y = ""], inputTypes: [type, weightType], outputTypes: [out] }) => {
     const from = type?.shape ?? [];
     const to = out?.shape ?? [];
     const n = multiplyDims(...from.slice(0, -1));
     const flat = e.reshape(x, from, [n, dimAt(from, from.length - 1)]);
-    e.reshape(roundedRowsProduct(e, flat, { weight: w, scales }), [n, dimAt(to, to.length - 1)], to, y);
+    e.reshape(roundedRowsProduct(e, flat, { weight: w, dtype: must(weightType, "weight").dtype, scales }), [n, dimAt(to, to.length - 1)], to, y);
   },
 };
 

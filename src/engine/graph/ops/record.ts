@@ -32,9 +32,10 @@ export type GradientRule<A> = (context: GradientContext<A>) => readonly (Value |
  * - `moves`: it moves or selects elements; in half precision where any real operand is so.
  * - `inside`: computed in float32; its first output goes on in half precision where an operand came so.
  * - `float32`: computed in float32, and its outputs stay so: sums, statistics, losses, angles, comparisons.
+ * - `scores`: its first operand, scores under a softmax, in float32; the others, and all its outputs, as in `half`.
  * - `stored`: takes operands of both kinds as they are held; its outputs are float32.
  */
-export type PrecisionPolicy = "half" | "moves" | "inside" | "float32" | "stored";
+export type PrecisionPolicy = "half" | "moves" | "inside" | "float32" | "scores" | "stored";
 
 export interface OpRecord<A> {
   /** Types of the outputs. Throws a shape error that names the op and the shapes. */

@@ -1,6 +1,7 @@
 /** Which client each row is given to, before it is split: what every partition method answers. */
 import { didYouMean, FedtuneError } from "../../../core/base/errors.ts";
-import { describeValue, formatOrigin, type RawRecord } from "../records.ts";
+import { DERIVED_NAMES } from "../derived/derived.ts";
+import { describeValue, formatOrigin, type RawDataset, type RawRecord } from "../records.ts";
 
 /** Rows of one client, as indices into the data set, ascending. */
 export interface ClientRows {
@@ -8,12 +9,25 @@ export interface ClientRows {
   readonly rows: readonly number[];
 }
 
+/** A value that makes no client, and how many rows have it. */
+export interface LeftOut {
+  readonly name: string;
+  readonly rows: number;
+}
+
+/** What stands for the value of a row that a rule could not tell. */
+export const UNTOLD = "(not told)";
+
 export interface Assignment {
   readonly clients: readonly ClientRows[];
   /** Rows without a client. */
   readonly globalTest: readonly number[];
   /** Rows that nobody gets. */
   readonly unused: readonly number[];
+  /** Values of the field whose rows nobody gets, as they are too rare. */
+  readonly leftOut?: readonly LeftOut[];
+  /** Rows that a value needed. */
+  readonly leastExamples?: number;
 }
 
 /** Orders names as people do: whole numbers by value, before all others; others by code point. */
@@ -31,7 +45,7 @@ export function requireField(records: readonly RawRecord[], field: string, setti
     where,
     expected: `a field \`${field}\` (${setting})`,
     got: `fields ${names.slice(0, 12).join(", ") || "(none)"}`,
-    remedy: didYouMean(field, names) || `Set ${setting} to a field of the data`,
+    remedy: DERIVED_NAMES.some((name) => name === field) ? `data.derive: [${field}] makes one by rule` : didYouMean(field, names) || `Set ${setting} to a field of the data`,
     details: { field, fields: names },
   });
 }
@@ -44,12 +58,14 @@ export function readName(record: RawRecord, field: string): string | undefined {
   throw new FedtuneError("data", { where: formatOrigin(record.origin), expected: `a text or number in the field \`${field}\``, got: describeValue(value) });
 }
 
-/** Row indices by a field's value, in the order of the names. Throws FedtuneError "data" for a row without a value. */
-export function groupByField(records: readonly RawRecord[], field: string, setting: string): readonly ClientRows[] {
+/** Row indices by a field's value, in the order of the names. Throws FedtuneError "data" for a row without a value, unless a rule made the field. */
+export function groupByField({ records, derived = [] }: Pick<RawDataset, "records" | "derived">, field: string, setting: string): readonly ClientRows[] {
   requireField(records, field, setting);
+  const byRule = derived.some(({ name }) => name === field);
   return groupRows(records, (record) => {
     const name = readName(record, field);
     if (name !== undefined) return name;
+    if (byRule) return UNTOLD;
     throw new FedtuneError("data", { where: formatOrigin(record.origin), expected: `a value in the field \`${field}\` (${setting})`, got: "none", remedy: "Fill it in or remove the row" });
   });
 }

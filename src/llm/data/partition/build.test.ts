@@ -6,6 +6,7 @@ import type { RawDataset } from "../records.ts";
 import { dataSchema, partitionSchema } from "../settings.ts";
 import { buildPartition, type PartitionInput, type PartitionManifest } from "./build.ts";
 import { countCategories } from "./counts.ts";
+import { describeLeftOut } from "./left-out.ts";
 import { drawDirichlet } from "./gamma.ts";
 
 type Row = Readonly<Record<string, unknown>> & { readonly file?: string };
@@ -110,6 +111,31 @@ describe("a partition that the data gives", () => {
     const { manifest } = build([{ c: "a" }, { c: "a" }, { c: "b" }], { method: "field", field: "c", min_examples: 2 });
     expect(manifest.clients.map((c) => c.name)).toEqual(["a"]);
     expect(manifest.unused).toEqual([2]);
+  });
+
+  it("takes at least 100 rows of a value that a rule has made, and names those that it left out", () => {
+    const values = [...Array<string>(120).fill("Python"), ...Array<string>(99).fill("Ruby"), ...Array<string>(3).fill("Go")];
+    const records = [...values.map((language) => ({ language })), {}, {}].map((fields, i) => ({ fields, origin: { file: "a.jsonl", at: i + 1, unit: "line" as const } }));
+    const source: RawDataset = { records, files: [], derived: [{ name: "language", minExamples: 100 }] };
+    const of = (settings: object): PartitionManifest => buildPartition({ seed: 3, source, data: dataSchema.parse({ path: "a" }), partition: partitionSchema.parse({ method: "field", field: "language", ...settings }) }).manifest;
+    const manifest = of({});
+    expect(manifest.clients.map((c) => c.name)).toEqual(["Python"]);
+    expect(describeLeftOut(manifest)).toBe("Left out for fewer than 100 rows: Ruby (99), Go (3); and 2 rows whose language no rule can tell");
+    expect(manifest.unused).toHaveLength(104);
+    expect(of({ min_examples: 3 }).clients.map((c) => c.name)).toEqual(["Go", "Python", "Ruby"]);
+    expect(describeLeftOut(of({ min_examples: 1 }))).toBe("Left out 2 rows whose language no rule can tell");
+    expect(() => of({ min_examples: 500 })).toThrow(/partition.min_examples: expected at most 120, .* got 500. Lower it/);
+  });
+
+  it("lets rarer values join the most frequent ones in turn where fewer clients are asked for", () => {
+    const rows = ["a", "b", "b", "c", "c", "c", "d", "d", "d", "d"].map((c) => ({ c }));
+    const { manifest } = build(rows, { method: "field", field: "c", clients: 2 });
+    expect(manifest.clients.map((c) => [c.name, c.train.length + c.validation.length + c.test.length])).toEqual([["d+b", 6], ["c+a", 4]]);
+    expect(() => build(rows, { method: "field", field: "c", clients: 5 })).toThrow(/partition.clients: expected at most 4, .*got 5/);
+  });
+
+  it("says how a language column is made where rows have none", () => {
+    expect(() => build([{ c: "a" }], { method: "field", field: "language" })).toThrow(/a field `language` \(partition.field\), got fields c. data.derive: \[language\] makes one by rule/);
   });
 
   it("keeps its own clients, in the order of their numbers, and makes rows without one the global test", () => {

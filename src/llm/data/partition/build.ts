@@ -7,9 +7,10 @@ import { FedtuneError } from "../../../core/base/errors.ts";
 import type { RawDataset, SourceFile } from "../records.ts";
 import type { DataSettings, PartitionSettings } from "../settings.ts";
 import type { Partition } from "../types.ts";
-import type { Assignment } from "./assignment.ts";
+import { groupByField, type Assignment, type LeftOut } from "./assignment.ts";
 import { assignDirichlet } from "./dirichlet.ts";
-import { assignByField, assignByFile, assignOwn } from "./given.ts";
+import { partitionFsllm, type FsllmClients } from "./fsllm.ts";
+import { assignByField, assignByFile, assignOwn, chooseValues } from "./given.ts";
 import { assignIid } from "./iid.ts";
 import { limitTraining, splitByField, splitByFractions, type SplitRows } from "./split.ts";
 
@@ -26,6 +27,10 @@ export interface PartitionManifest {
   readonly rows: number;
   readonly clients: readonly (SplitRows & { readonly name: string })[];
   readonly globalTest: readonly number[];
+  /** Values of the field that make no client, as fewer than min_examples rows have them; the most frequent first. */
+  readonly leftOut: readonly LeftOut[];
+  /** Rows that a value needed to make a client; null where there was no such limit. */
+  readonly leastExamples: number | null;
   /** Rows that nobody gets: rare field values, and training rows beyond max_examples_per_client. */
   readonly unused: readonly number[];
   /** Rows that were left out in encoding; they stand in the lists above all the same. */
@@ -53,9 +58,9 @@ function assign(input: PartitionInput): Assignment {
     case "iid":
       return assignIid(records, partition, seed);
     case "dirichlet":
-      return assignDirichlet(records, partition, { seed, field: fieldOf(partition.field, data.fields) });
+      return assignDirichlet(input.source, partition, { seed, field: fieldOf(partition.field, data.fields) });
     case "field":
-      return assignByField(records, partition, fieldOf(partition.field, data.fields));
+      return assignByField(input.source, partition, fieldOf(partition.field, data.fields));
     case "file":
       return assignByFile(records);
     case "own":
@@ -69,6 +74,43 @@ function assign(input: PartitionInput): Assignment {
 function resolveSplitField({ data, partition, source }: PartitionInput): string | undefined {
   if (data.split_field !== undefined || partition.method !== "own") return data.split_field;
   return source.records.every((record) => record.fields["split"] !== undefined) ? "split" : undefined;
+}
+
+/** What is shared out: clients with their split rows, and what nobody gets. */
+interface Shared extends Omit<Assignment, "clients"> {
+  readonly clients: FsllmClients;
+}
+
+/** Clients first, then each client's rows split: a client is tested on its own distribution. */
+function shareOut(input: PartitionInput, splitField: string | undefined): Shared {
+  const { partition, seed, source } = input;
+  const assignment = assign(input);
+  const clients = assignment.clients.map((client) => {
+    const split =
+      splitField === undefined
+        ? splitByFractions(client, partition.split, seed)
+        : splitByField(client, source.records, { field: splitField, validationFraction: partition.validation_fraction, seed });
+    return { name: client.name, ...split };
+  });
+  return { ...assignment, clients };
+}
+
+/** As FederatedScope-LLM shares out, where `partition.compat` wants it; else undefined. */
+function shareOutAsReference({ partition: settings, seed, source, data }: PartitionInput): Shared | undefined {
+  if (settings.method === "file" || settings.method === "own" || settings.compat === undefined) return undefined;
+  if (data.split_field !== undefined) throw new FedtuneError("config", { where: "data.split_field", expected: "none together with partition.compat, which splits by fractions", got: `\`${data.split_field}\``, remedy: "Remove one of them" });
+  switch (settings.method) {
+    case "iid":
+      return { clients: partitionFsllm({ settings, groups: [{ name: "all", rows: Array.from(source.records.keys()) }], seed }), globalTest: [], unused: [] };
+    case "dirichlet":
+      return { clients: partitionFsllm({ settings, groups: groupByField(source, fieldOf(settings.field, data.fields), "partition.field"), seed }), globalTest: [], unused: [] };
+    case "field": {
+      const { groups, ...rest } = chooseValues(source, settings, fieldOf(settings.field, data.fields));
+      return { clients: partitionFsllm({ settings, groups, seed }), globalTest: [], ...rest };
+    }
+    default:
+      return settings satisfies never;
+  }
 }
 
 function requireTraining(name: string, rows: SplitRows, encodedTraining: number): void {
@@ -91,14 +133,10 @@ export function buildPartition(input: PartitionInput): { readonly partition: Par
   const { source, data, partition, seed, kept } = input;
   const { records } = source;
   const splitField = resolveSplitField(input);
-  const assignment = assign(input);
+  const assignment = shareOutAsReference(input) ?? shareOut(input, splitField);
   const clients = assignment.clients.map((client) => {
-    const split =
-      splitField === undefined
-        ? splitByFractions(client, partition.split, seed)
-        : splitByField(client, records, { field: splitField, validationFraction: partition.validation_fraction, seed });
-    const limited = limitTraining(client.name, split.train, { limit: data.max_examples_per_client, seed });
-    return { name: client.name, ...split, train: limited.train, beyondLimit: limited.unused };
+    const limited = limitTraining(client.name, client.train, { limit: data.max_examples_per_client, seed });
+    return { ...client, train: limited.train, beyondLimit: limited.unused };
   });
 
   // Row to encoded example; -1 for a row that was left out.
@@ -125,6 +163,8 @@ export function buildPartition(input: PartitionInput): { readonly partition: Par
       rows: records.length,
       clients: clients.map(({ name, train, validation, test }) => ({ name, train, validation, test })),
       globalTest: assignment.globalTest,
+      leftOut: assignment.leftOut ?? [],
+      leastExamples: assignment.leastExamples ?? null,
       unused: [...assignment.unused, ...clients.flatMap((client) => client.beyondLimit)].sort((a, b) => a - b),
       dropped: Array.from(encodedOf.keys()).filter((row) => (encodedOf[row] ?? -1) < 0),
     },

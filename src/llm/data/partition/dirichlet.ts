@@ -1,7 +1,7 @@
 /** For each value of a field, shares of its rows drawn from a Dirichlet distribution (Hsu et al. 2019, arXiv 1909.06335). */
 import { FedtuneError } from "../../../core/base/errors.ts";
 import { permutation, randomKey } from "../../../core/base/random.ts";
-import type { RawRecord } from "../records.ts";
+import type { RawDataset } from "../records.ts";
 import type { PartitionSettings } from "../settings.ts";
 import { groupByField, requireEnough, type Assignment } from "./assignment.ts";
 import { drawDirichlet } from "./gamma.ts";
@@ -12,11 +12,11 @@ const MAX_ATTEMPTS = 1000;
  * Deals each value's rows to the clients by shares that are drawn anew until every client has `min_size` rows.
  * Throws FedtuneError "data" for an unknown field, more clients than rows, or a size that no draw reaches.
  */
-export function assignDirichlet(records: readonly RawRecord[], settings: Extract<PartitionSettings, { method: "dirichlet" }>, context: { readonly seed: number; readonly field: string }): Assignment {
+export function assignDirichlet(source: Pick<RawDataset, "records" | "derived">, settings: Extract<PartitionSettings, { method: "dirichlet" }>, context: { readonly seed: number; readonly field: string }): Assignment {
   const { clients, alpha, min_size } = settings;
   const { seed } = context;
-  const groups = groupByField(records, context.field, "partition.field");
-  requireEnough(records.length, clients, min_size);
+  const groups = groupByField(source, context.field, "partition.field");
+  requireEnough(source.records.length, clients, min_size);
   let best = 0;
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
     const cuts = groups.map((group, g) => cutPoints(drawDirichlet(alpha, clients, { seed, place: [attempt, g] }), group.rows.length));

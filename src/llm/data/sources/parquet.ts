@@ -18,11 +18,11 @@ function plain(value: unknown): unknown {
 
 export const parquet: FileFormat = {
   endings: [".parquet"],
-  async read(bytes, path) {
+  async read(bytes, path, columns) {
     const buffer = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
     const file = { byteLength: buffer.byteLength, slice: (start: number, end?: number) => buffer.slice(start, end) as ArrayBuffer };
     try {
-      const rows = await parquetReadObjects({ file, compressors });
+      const rows = await parquetReadObjects({ file, compressors, ...(columns === undefined ? {} : { columns: [...columns] }) });
       return rows.map((row, i): RawRecord => ({
         fields: Object.fromEntries(Object.entries(row).map(([name, value]) => [name, plain(value)])),
         origin: { file: path, at: i + 1, unit: "row" },

@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
 import { dataSchema } from "../settings.ts";
 import { readRecords } from "./read.ts";
@@ -99,6 +100,49 @@ describe("a folder or glob", () => {
   it("is read in the stated format, whatever the endings", async () => {
     write("lines.txt", '{"n": 1}\n');
     expect((await read("lines.txt", "jsonl")).records).toHaveLength(1);
+  });
+});
+
+describe("a packed file", () => {
+  it("is unpacked, and its format goes by the ending before .gz", async () => {
+    const { records } = await read(write("g.jsonl.gz", gzipSync('{"n": 1}\n{"n": 2}\n')));
+    expect(records.map((r) => r.fields["n"])).toEqual([1, 2]);
+    await expect(read(write("bad.jsonl.gz", "no gzip"))).rejects.toThrow(/bad.jsonl.gz: expected a gzip file/);
+  });
+});
+
+describe("plain text", () => {
+  it("has a row for each block between blank lines, which knows its line", async () => {
+    const { records } = await read(write("play.txt", "A:\r\nHear me.\n \n\nB:\nSpeak.\nSpeak on.\n"), "text");
+    expect(records.map((r) => [r.fields["text"], r.origin.at])).toEqual([["A:\nHear me.", 1], ["B:\nSpeak.\nSpeak on.", 5]]);
+  });
+
+  it("can have speakers made by rule", async () => {
+    write("play.txt", "A:\nHear me.\n\nExeunt.\n");
+    const { records, derived } = await readRecords(dataSchema.parse({ path: "play.txt", format: "text", derive: ["speaker"] }), base);
+    expect(records.map((r) => r.fields["speaker"])).toEqual(["A", undefined]);
+    expect(derived).toEqual([{ name: "speaker", minExamples: 1 }]);
+  });
+});
+
+describe("derived fields", () => {
+  it("fill in what rows lack and leave what they have", async () => {
+    write("code.jsonl", '{"instruction": "Print 1.", "output": "print(1)"}\n{"instruction": "Write SQL.", "output": "?", "language": "PL/pgSQL"}\n');
+    const { records } = await readRecords(dataSchema.parse({ path: "code.jsonl", derive: ["language"] }), base);
+    expect(records.map((r) => r.fields["language"])).toEqual(["Python", "PL/pgSQL"]);
+  });
+});
+
+describe("a share of the rows", () => {
+  it("is drawn under the seed, in the order of the file, and part of what rows follow from", async () => {
+    write("many.jsonl", Array.from({ length: 200 }, (_, n) => JSON.stringify({ n })).join("\n"));
+    const draw = async (seed: number): ReturnType<typeof readRecords> => readRecords(dataSchema.parse({ path: "many.jsonl", sample: 0.25 }), base, { seed });
+    const numbers = async (seed: number): Promise<readonly unknown[]> => (await draw(seed)).records.map((r) => r.fields["n"]);
+    expect(await numbers(1)).toHaveLength(50);
+    expect(await numbers(1)).toEqual((await numbers(1)).toSorted((a, b) => Number(a) - Number(b)));
+    expect(await numbers(1)).not.toEqual(await numbers(2));
+    expect([(await draw(1)).recipe, (await draw(2)).recipe]).toEqual(["sample 0.25 of seed 1", "sample 0.25 of seed 2"]);
+    expect((await draw(1)).files).toMatchObject([{ rows: 50 }]);
   });
 });
 

@@ -5,8 +5,11 @@ import type { RawRecord } from "../records.ts";
 export interface FileFormat {
   /** File endings, lower case with the dot. */
   readonly endings: readonly string[];
-  /** Rows of one file; `path` is for messages. Throws FedtuneError "data" with file and place for malformed content. */
-  read(bytes: Uint8Array, path: string): Promise<readonly RawRecord[]>;
+  /**
+   * Rows of one file; `path` is for messages. `columns` are the fields that are wanted, where a format can leave others unread.
+   * Throws FedtuneError "data" with file and place for malformed content.
+   */
+  read(bytes: Uint8Array, path: string, columns?: readonly string[]): Promise<readonly RawRecord[]>;
 }
 
 /** Bytes as UTF-8 text without a byte order mark. Throws FedtuneError "data" for bytes that are not UTF-8. */

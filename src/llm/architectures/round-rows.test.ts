@@ -1,0 +1,62 @@
+import { describe, expect, test } from "vitest";
+import { normals, randomKey } from "../../core/base/random.ts";
+import type { TensorBlock } from "../../core/formats/safetensors-writer.ts";
+import { roundToBytes, roundToInt4, type BaseRows, type BlockSink } from "./round-rows.ts";
+
+/** A matrix in chunks of so many rows; all share one buffer, as the checkpoint's do. */
+function matrix(values: Float32Array, columns: number, rowsAtOnce: number): BaseRows {
+  const rows = values.length / columns;
+  const buffer = new Float32Array(rowsAtOnce * columns);
+  return {
+    rows, columns,
+    *chunks() {
+      for (let first = 0; first < rows; first += rowsAtOnce) {
+        const count = Math.min(rowsAtOnce, rows - first);
+        buffer.fill(NaN);
+        buffer.set(values.subarray(first * columns, (first + count) * columns));
+        yield { first, count, values: buffer.subarray(0, count * columns) };
+      }
+    },
+  };
+}
+
+/** Puts blocks together; what no block fills stays undefined. */
+function collect(width: number): { readonly sink: BlockSink; readonly values: number[] } {
+  const values: number[] = [];
+  const sink = ({ row, column, rows, columns, data }: TensorBlock): void => {
+    for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) values[(row + r) * width + column + c] = Number(data[r * columns + c]);
+  };
+  return { sink, values };
+}
+
+const [ROWS, COLUMNS] = [7, 64];
+const VALUES = Float32Array.from(normals(randomKey(2, "matrix"), [], ROWS * COLUMNS));
+VALUES.fill(0, 2 * COLUMNS, 3 * COLUMNS);
+for (let r = 0; r < ROWS; r++) VALUES[r * COLUMNS + 5] = 0;
+
+describe.each([1, 3, ROWS])("in chunks of %i rows", (rowsAtOnce) => {
+  test.each([["int8", "row"], ["int8", "column"], ["uint8", "row"], ["uint8", "column"]] as const)("%s by %s is each element over its scale, to nearest, in both layouts", (dtype, scaleBy) => {
+    const [lying, turned, scales] = [collect(COLUMNS), collect(ROWS), collect(1)];
+    roundToBytes(matrix(VALUES, COLUMNS, rowsAtOnce), { dtype, scaleBy }, { asItLies: lying.sink, turned: turned.sink, scales: scales.sink });
+    const zero = dtype === "uint8" ? 128 : 0;
+    const groupOf = (i: number): number => (scaleBy === "row" ? Math.floor(i / COLUMNS) : i % COLUMNS);
+    const peaks = Array.from({ length: scaleBy === "row" ? ROWS : COLUMNS }, (_, group) => Math.max(...VALUES.filter((__, i) => groupOf(i) === group).map(Math.abs)));
+    expect(scales.values).toEqual(peaks.map((peak) => Math.fround(peak / 127)));
+    const expected = Array.from(VALUES, (x, i) => (peaks[groupOf(i)] === 0 ? zero : Math.round(x / ((peaks[groupOf(i)] ?? 0) / 127)) + zero));
+    expect(lying.values).toEqual(expected);
+    expect(turned.values).toEqual(Array.from({ length: ROWS * COLUMNS }, (_, i) => expected[(i % ROWS) * COLUMNS + Math.floor(i / ROWS)]));
+    expect(Math.max(...expected) - zero).toBe(127);
+  });
+
+  test("4 bits keep each block of 32 within half a step of its scale, but for what is cut off", () => {
+    const [data, scales] = [collect(COLUMNS / 2), collect(COLUMNS / 32)];
+    roundToInt4(matrix(VALUES, COLUMNS, rowsAtOnce), { data: data.sink, scales: scales.sink });
+    expect(scales.values.length).toBe((ROWS * COLUMNS) / 32);
+    let squares = 0;
+    VALUES.forEach((x, i) => {
+      const byte = data.values[i >> 1] ?? NaN;
+      squares += (x - ((i % 2 === 0 ? byte & 15 : byte >> 4) - 8) * (scales.values[Math.floor(i / 32)] ?? NaN)) ** 2;
+    });
+    expect(Math.sqrt(squares / VALUES.reduce((sum, x) => sum + x * x, 0))).toBeLessThan(0.1);
+  });
+});
