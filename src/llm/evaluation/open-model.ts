@@ -19,6 +19,7 @@ export interface JudgedModelOptions {
   readonly revision?: string;
   /** Folder of a PEFT adapter. */
   readonly adapter?: string;
+  /** Absent: on the CPU, in float32. */
   readonly runtime?: Partial<RuntimeSettings>;
 }
 
@@ -42,7 +43,7 @@ export async function openJudgedModel({ model: name, revision, adapter, runtime 
   requireTokenizerFits(tokenizer, model.vocabSize);
   const settings = adapter === undefined ? undefined : { ...readAdapterSettings(adapter), init_from: adapter };
   const bound = settings === undefined ? undefined : bindAdapter(settings, model);
-  const wanted = runtimeSchema.parse({ device: "cpu", ...runtime });
+  const wanted = runtimeSchema.parse({ device: "cpu", compute: "float32", ...runtime });
   const device = await resolveDevice(wanted);
   const compute = await resolveCompute(wanted, { device, checkpoint: commonDtype(openCheckpoint(modelFolder), model) });
   const trainer = await createTrainer({

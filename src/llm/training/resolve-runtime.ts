@@ -39,8 +39,8 @@ const TOKENS = { tiny: 2048, other: 512 } as const;
  */
 const SIDE_BY_SIDE = { tokens: 480, most: 8 } as const;
 
-/** Activations may take three quarters of the base in the dtype that is computed in, which is needed anyway; small models get room to keep everything. */
-const ACTIVATIONS = { baseShare: 0.75, leastBytes: 256e6, machineShare: 0.25 } as const;
+/** Activations may take half of the base in the dtype that is computed in, which is needed anyway; small models get room to keep everything. */
+const ACTIVATIONS = { baseShare: 0.5, leastBytes: 256e6, machineShare: 0.25 } as const;
 
 function activationBytes(setting: RuntimeSettings["activation_memory"], baseBytes: number): number | undefined {
   if (setting === "none") return undefined;

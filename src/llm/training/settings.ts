@@ -56,6 +56,6 @@ export const runtimeSchema = z.strictObject({
   workers: z.int().positive().default(1).describe("worker threads that simulate clients at the same time; the result does not depend on it"),
   clients_side_by_side: z.union([z.literal("auto"), z.int().positive()]).default("auto").describe("clients that train in one pass over the base"),
   tokens_per_micro_batch: z.union([z.literal("auto"), z.int().positive()]).default("auto").describe("tokens of one forward and backward pass; a step is cut into as many passes as it needs"),
-  activation_memory: z.union([z.enum(["auto", "none"]), sizeSchema]).default("auto").describe("most memory for what the forward pass leaves to the backward pass, such as 512MB: what does not fit is recomputed, cheapest first, to the same result; auto: three quarters of the base in the dtype that is computed in, at least 256MB, at most a quarter of the machine's; none: no limit"),
+  activation_memory: z.union([z.enum(["auto", "none"]), sizeSchema]).default("auto").describe("most memory for what the forward pass leaves to the backward pass, such as 512MB: what does not fit is recomputed, cheapest first, to the same result; auto: half of the base in the dtype that is computed in, at least 256MB, at most a quarter of the machine's; none: no limit"),
 });
 export type RuntimeSettings = z.infer<typeof runtimeSchema>;

@@ -47,19 +47,29 @@ function typeProto({ dtype, shape }: TensorType): TypeProto {
   return create(TypeProtoSchema, { value: { case: "tensorType", value: tensorType } });
 }
 
-/** Nodes whose values onnxruntime's planner may let share a buffer. */
-const PLANNED_NODES = 512;
+/**
+ * Nodes whose values onnxruntime's planner may let share a buffer: many, or few where memory counts for more than the time to
+ * open a session (LOG.md).
+ */
+const PLANNED_NODES = { time: 512, memory: 16 } as const;
+
+export interface EncodeOptions {
+  /** Default: the CPU. */
+  readonly device?: Device;
+  /** What planning of buffers saves: time when a session opens (the default), or memory when it runs. */
+  readonly saves?: keyof typeof PLANNED_NODES;
+}
 
 /**
  * The types of values inside the graph. Where a shape is unknown to it, onnxruntime's planner finds no freed buffer for a value, yet
  * compares it with each: with thousands of nodes that is most of the time to open a session. A symbol's name carries its stretch
  * of nodes: a buffer that a later stretch takes over would be held until then, at the cost of memory.
  */
-function encodeInnerTypes({ nodes }: Pick<Graph, "nodes">, used: ReadonlySet<number>, typeOf: (id: number) => TensorType): readonly ValueInfoProto[] {
+function encodeInnerTypes({ nodes }: Pick<Graph, "nodes">, { used, planned, typeOf }: { readonly used: ReadonlySet<number>; readonly planned: number; readonly typeOf: (id: number) => TensorType }): readonly ValueInfoProto[] {
   const known = new Map<string, TypeProto>();
   return nodes.flatMap((node, index) => node.outputs.filter((id) => used.has(id)).map((id) => {
     const { dtype, shape } = typeOf(id);
-    const stretch = Math.floor(index / PLANNED_NODES);
+    const stretch = Math.floor(index / planned);
     const own = shape.map((d) => (typeof d === "number" ? d : `${d}@${stretch}`));
     const key = `${dtype} ${own.join(",")}`;
     const type = known.get(key) ?? typeProto({ dtype, shape: own });
@@ -175,7 +185,7 @@ class Emitter implements OnnxEmitter {
 }
 
 /** The ONNX model of a graph, in the form that suits a device. `locate` says where each weight's bytes lie. */
-export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocation, device: Device = "cpu"): Uint8Array {
+export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocation, { device = "cpu", saves = "time" }: EncodeOptions = {}): Uint8Array {
   const emitter = new Emitter(device);
   const names = new Map<number, string>();
   const typeOf = (id: number): TensorType => must(graph.values[id], `value ${id}`);
@@ -211,7 +221,7 @@ export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocatio
       initializer: [...emitter.initializers, ...graph.weights.map(({ id, name }) => encodeWeight(name, typeOf(id), locate(name)))],
       input: graph.inputs.map(({ id, name }) => encodeType(name, typeOf(id))),
       output: graph.outputs.map(({ id, name }) => encodeType(name, typeOf(id))),
-      valueInfo: [...encodeInnerTypes(graph, used, typeOf)],
+      valueInfo: [...encodeInnerTypes(graph, { used, planned: PLANNED_NODES[saves], typeOf })],
     }),
   });
   return toBinary(ModelProtoSchema, model);
