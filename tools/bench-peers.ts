@@ -15,7 +15,7 @@ import { z } from "zod";
 import { sha256 } from "../src/core/base/hash.ts";
 import { machine, versions } from "../src/index.ts";
 import { compete, execute, scout } from "./bench/contest.ts";
-import type { Arena, Contestant } from "./bench/contest.ts";
+import type { Arena, Contestant, Standing } from "./bench/contest.ts";
 import { openRecord } from "./bench/record.ts";
 import { contestTable, formatNumber, markdownTable, replaceSection } from "./bench/tables.ts";
 import type { Column } from "./bench/tables.ts";
@@ -88,6 +88,12 @@ function worthwhileOf(candidates: readonly Contestant[], short: readonly string[
   const names = scout(candidates.map((c) => ({ ...c, command: [...c.command, ...short] })), arena, { field, isFloat32 });
   return candidates.filter(({ name }) => names.includes(name));
 }
+
+/** A standing's times by question asked. */
+const byQuestion = ({ name, results }: Standing): Standing => ({
+  name,
+  results: results.map((result) => ({ ...result, s_per_question: Number(result["seconds"]) / Number(result["asked"]), processor_s_per_question: Number(result["processorSeconds"]) / Number(result["asked"]) })),
+});
 
 interface Figure {
   readonly field: string;
@@ -183,9 +189,9 @@ function sweepTables(): string {
 function evaluateTables(): string {
   const out = mkdtempSync(join(tmpdir(), "fedtune-bench-"));
   const model = modelFolder("minimind2-small");
-  const columns = [{ title: "questions", field: "questions", digits: 0 }, { title: "questions/s", field: "questions_per_s", digits: 2 }];
+  const columns = [{ title: "s per question", field: "s_per_question", digits: 3 }, { title: "processor s per question", field: "processor_s_per_question", digits: 3 }];
   const cases = [
-    { what: "mmlu", title: "MMLU, 5-shot, three subjects", own: ["mmlu", "subjects=[anatomy, econometrics, marketing]", "--limit", values.questions] },
+    { what: "mmlu", title: "MMLU, 5-shot, anatomy", own: ["mmlu", "subjects=[anatomy]", "--limit", values.questions] },
     { what: "gsm8k", title: "GSM8K, 8-shot, at most 256 new tokens", own: ["gsm8k", "--limit", values.questions] },
   ];
   return cases.map(({ what, title, own }) => {
@@ -193,7 +199,9 @@ function evaluateTables(): string {
     // Writes the prompts that the peer reads.
     execute(asked, { folder });
     const peer: Contestant = { name: "transformers, one at a time", command: [python, join(root, "tools", "bench", "peer_evaluate.py"), "--what", what, "--model", model, "--answers", join(out, `${what}.jsonl`), "--limit", values["peer-questions"]] };
-    return contest(`minimind2-small, ${title}`, [peer, asked], columns, byRate("questions_per_s"));
+    const name = `minimind2-small, ${title}; fedtune asked ${values.questions}, the peer ${values["peer-questions"]} of them`;
+    const standings = compete({ what: name, turns: runs }, [peer, asked], arena).map(byQuestion);
+    return `**${name}**\n\n${contestTable(standings, columns, { field: "s_per_question", moreIsBetter: false, isPeer, isFloat32 })}`;
   }).join("\n\n");
 }
 

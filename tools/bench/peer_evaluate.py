@@ -3,7 +3,8 @@
     python peer_evaluate.py --what mmlu --model ../../../shared/models/minimind2-small --answers evaluation/mmlu.jsonl --limit 60
 
 mmlu: one pass over each prompt, the four letters' logits compared. gsm8k: greedy text of at most --new-tokens, ended by the end
-token or a next question; `generate()` looks after more, a bare loop over the cache does not: the faster of the two is kept.
+token or a next question; `generate()` looks after more, a bare loop over the cache does not: the faster of the two
+is kept (--ways takes one only).
 Loading and one warm-up question are not timed. `same` is the share of questions with fedtune's answer.
 """
 import argparse, json, os, time
@@ -13,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 ap = argparse.ArgumentParser()
 ap.add_argument("--what", required=True, choices=["mmlu", "gsm8k"]); ap.add_argument("--model", required=True); ap.add_argument("--answers", required=True)
 ap.add_argument("--limit", type=int, default=10**9); ap.add_argument("--new-tokens", type=int, default=256)
+ap.add_argument("--ways", default="generate,loop")
 ap.add_argument("--mode", default="fp32", choices=["fp32", "bf16"])
 a = ap.parse_args()
 torch.set_num_threads(int(os.environ.get("THREADS", os.cpu_count())))
@@ -53,12 +55,12 @@ def said(line):
 
 def run(way):
     way(lines[0]["prompt"])
-    t0 = time.perf_counter()
+    t0, p0 = time.perf_counter(), time.process_time()
     answers = [way(line["prompt"]) for line in lines]
-    return time.perf_counter() - t0, sum(x == said(line) for x, line in zip(answers, lines)) / len(lines)
+    return time.perf_counter() - t0, time.process_time() - p0, sum(x == said(line) for x, line in zip(answers, lines)) / len(lines)
 
 with torch.inference_mode():
-    results = {name: run(way) for name, way in (dict(choose=choose) if a.what == "mmlu" else dict(generate=by_generate, loop=by_loop)).items()}
-name = min(results, key=lambda n: results[n][0]); seconds, same = results[name]
-print(json.dumps(dict(peer="transformers", torch=torch.__version__, model=os.path.basename(a.model.rstrip("/")), mode=a.mode, what=a.what, loop=name, questions=len(lines), seconds=round(seconds, 3),
-    questions_per_s=round(len(lines) / seconds, 3), same=round(same, 4))))
+    results = {name: run(way) for name, way in (dict(choose=choose) if a.what == "mmlu" else {k: v for k, v in dict(generate=by_generate, loop=by_loop).items() if k in a.ways.split(",")}).items()}
+name = min(results, key=lambda n: results[n][0]); seconds, processor, same = results[name]
+print(json.dumps(dict(peer="transformers", torch=torch.__version__, model=os.path.basename(a.model.rstrip("/")), mode=a.mode, what=a.what, loop=name, asked=len(lines), seconds=round(seconds, 3),
+    processorSeconds=round(processor, 3), same=round(same, 4))))

@@ -45,7 +45,7 @@ export const evaluate = defineCommand({
     using progress = createEvaluationProgress(context);
     const signal = context.interrupt.cooperate(() => progress.stopping());
     // Of the benchmark that is asked, once model and data are open.
-    let started = context.now();
+    let started = { atMs: context.now(), processor: process.cpuUsage() };
     try {
       await api.evaluate(
         {
@@ -55,16 +55,17 @@ export const evaluate = defineCommand({
         {
           signal,
           onProgress: (now) => {
-            if (now.done === 0) started = context.now();
+            if (now.done === 0) started = { atMs: context.now(), processor: process.cpuUsage() };
             progress.show(now);
           },
           onResult: (result) => {
             progress.clear();
-            const seconds = (context.now() - started) / 1000;
+            const seconds = (context.now() - started.atMs) / 1000;
+            const { user, system } = process.cpuUsage(started.processor);
             for (const line of writeBenchmarkResult(result, { width: context.stdout.columns ?? 80, colors: context.colors })) say(context, line);
             if (result.answers !== undefined) say(context, `Answers  ${shortPath(result.answers)}`);
             say(context);
-            tell(context, { type: "evaluated", ...result, seconds, questions_per_s: result.asked / seconds });
+            tell(context, { type: "evaluated", ...result, seconds, processorSeconds: (user + system) / 1e6 });
           },
         },
       );

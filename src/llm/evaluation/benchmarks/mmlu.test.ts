@@ -88,5 +88,5 @@ describe.skipIf(!existsSync(join(SHARED, "models/minimind2-small")))("minimind2-
     }
     if (tokens > 0) expect(Math.abs(own - wanted) / tokens).toBeLessThan(1e-4);
     expect(lines).toHaveLength(one.limit);
-  }, 300_000);
+  }, 600_000);
 });

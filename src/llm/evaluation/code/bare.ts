@@ -10,7 +10,7 @@ import { countTasks } from "./processes.ts";
  * Descriptor 3 is a socket that the parent holds: reading from it ends when the parent is gone, however it went. Then the whole
  * group ends, which nobody would look after any more. A program that took a group of its own is not found.
  */
-const END_WITH_PARENT = `(exec >/dev/null 2>&1; read -r gone <&3; kill -KILL -- -$$) & watch=$!
+const END_WITH_PARENT = `(exec >/dev/null 2>&1; read -r gone <&3; kill -KILL 0) & watch=$!
 trap 'kill -KILL "$watch" 2>/dev/null; wait "$watch" 2>/dev/null' EXIT`;
 
 /** Limits alone. The system counts all processes of the user, so the limit stands on top of what runs now. */

@@ -204,15 +204,6 @@ describe.runIf(walled)(`behind all walls (${unwalled})`, () => {
     expect(await run(sh(`${hold} & ${hold} & ${hold} & ${hold} & wait`), { limits: { ...LIMITS, processes: 100 } })).toMatchObject({ outcome: "memory" });
   });
 
-  test("when fedtune is killed, its programs and their daemons die with it", async () => {
-    const marker = `orphan-${process.pid}`;
-    const parent = spawn(process.execPath, [fileURLToPath(new URL("./orphan.fixture.ts", import.meta.url)), marker], { stdio: "ignore" });
-    await until(() => processesWith(marker).length > 3);
-    parent.kill("SIGKILL");
-    await until(() => processesWith(marker).length === 0);
-    expect(processesWith(marker)).toEqual([]);
-  });
-
   test("a program cannot speak in the harness's name", async () => {
     // Descriptor 3 tells the parent how phases ended; for the program it is closed.
     expect(await run(sh("echo 'status 0' >&3 || exit 4"))).toMatchObject({ outcome: "failed" });
@@ -239,6 +230,15 @@ describe.runIf(walled)(`behind all walls (${unwalled})`, () => {
       rmSync(own, { recursive: true });
     }
   });
+});
+
+test.runIf(process.platform === "linux").each([...(walled ? ["walls"] : []), "bare"])("when fedtune is killed, its programs die with it: %s", async (way) => {
+  const marker = `orphan-${way}-${process.pid}`;
+  const parent = spawn(process.execPath, [fileURLToPath(new URL("./orphan.fixture.ts", import.meta.url)), marker, way], { stdio: "ignore" });
+  await until(() => processesWith(marker).length > 3);
+  parent.kill("SIGKILL");
+  await until(() => processesWith(marker).length === 0);
+  expect(processesWith(marker)).toEqual([]);
 });
 
 describe("an enclosure that does not start", () => {
