@@ -1,8 +1,9 @@
 /** Encodes a graph as an ONNX model; weights stay outside, as references into a file. */
 import { create, toBinary } from "@bufbuild/protobuf";
-import { bytesOf, sameShape, tensor } from "../../../core/base/tensor.ts";
+import { bytesOf, isHalf, sameShape, tensor } from "../../../core/base/tensor.ts";
 import type { DType, Tensor } from "../../../core/base/tensor.ts";
 import { must } from "../../../core/base/errors.ts";
+import { narrow } from "../../../core/formats/half.ts";
 import { factorOf, symbolsOf } from "../dims.ts";
 import type { Dim } from "../dims.ts";
 import { OPS } from "../ops/all.ts";
@@ -10,6 +11,7 @@ import type { LoweredNode, OpRecord } from "../ops/record.ts";
 import type { Graph, TensorType } from "../types.ts";
 import type { WeightLocation } from "../weights.ts";
 import type { Device, OnnxAttribute, OnnxEmitter } from "./emitter.ts";
+import { lacksHalfKernel, lowerInFloat32 } from "./half-on-cpu.ts";
 import {
   AttributeProto_AttributeType, AttributeProtoSchema, GraphProtoSchema, ModelProtoSchema, NodeProtoSchema, OperatorSetIdProtoSchema, StringStringEntryProtoSchema,
   TensorProto_DataLocation, TensorProto_DataType, TensorProtoSchema, TensorShapeProto_DimensionSchema, TensorShapeProtoSchema, TypeProto_TensorSchema, TypeProtoSchema, ValueInfoProtoSchema,
@@ -137,8 +139,8 @@ class Emitter implements OnnxEmitter {
     return this.constant(tensor("int64", [values.length], BigInt64Array.from(values, BigInt)));
   }
 
-  float(x: number): string {
-    return this.constant(tensor("float32", [], Float32Array.of(x)));
+  float(x: number, dtype: DType = "float32"): string {
+    return this.constant(isHalf(dtype) ? tensor(dtype, [], narrow(Float32Array.of(x), dtype)) : tensor("float32", [], Float32Array.of(x)));
   }
 
   shape(dims: readonly Dim[]): string {
@@ -177,8 +179,8 @@ class Emitter implements OnnxEmitter {
     return name;
   }
 
-  cast(x: string, to: DType): string {
-    return this.fresh("Cast", [x], { attributes: { to: BigInt(ONNX_TYPES[to]) } });
+  cast(x: string, to: DType, output?: string): string {
+    return must(this.node("Cast", [x], output === undefined ? 1 : [output], { attributes: { to: BigInt(ONNX_TYPES[to]) } })[0], "Cast");
   }
 }
 
@@ -200,7 +202,9 @@ export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocatio
       inputTypes: node.inputs.map(typeOf), outputTypes: node.outputs.map(typeOf), used: node.outputs.map((id) => used.has(id)),
     };
     // Node is a union over ops and OPS is indexed by the same op; TypeScript cannot correlate the two.
-    (OPS[node.op] as OpRecord<typeof node.attributes>).lower(emitter, lowered);
+    const lower = (form: LoweredNode<typeof node.attributes>): void => (OPS[node.op] as OpRecord<typeof node.attributes>).lower(emitter, form);
+    if (device === "cpu" && lacksHalfKernel(node.op)) lowerInFloat32(emitter, lowered, lower);
+    else lower(lowered);
     node.outputs.forEach((id, i) => used.has(id) && emitter.learnSymbols(outputs[i] ?? "", typeOf(id)));
   }
   for (const { id, name } of graph.outputs) emitter.node("Identity", [must(names.get(id), name)], [name]);
