@@ -29,7 +29,7 @@ const fedtune = (...args: string[]): Promise<Ended> =>
     child.once("close", (code) => resolve({ code, stdout, stderr }));
   });
 
-const COMMANDS = ["demo", "run", "resume", "report", "data", "partition", "evaluate", "generate", "chat", "export", "bench"];
+const COMMANDS = ["demo", "run", "resume", "report", "data", "partition", "evaluate", "generate", "chat", "api", "export", "bench"];
 
 test("help lists every command and the exit codes, within 80 columns", async () => {
   const { code, stdout, stderr } = await fedtune("--help");
@@ -62,6 +62,8 @@ test.each([
   ["a value out of range", ["generate", "--model", "m", "--prompt", "p", "--top-p", "1.5"], /^error fedtune generate --top-p: expected a number of at most 1, got `1\.5`/],
   ["a value that is no number", ["generate", "--model", "m", "--prompt", "p", "--seed", ""], /^error fedtune generate --seed: expected a number, got ``/],
   ["a missing option", ["chat"], /^error fedtune chat --model: expected a model folder or a Hub id, got nothing/],
+  ["an open address without a key", ["api", "m", "--host", "0.0.0.0"], /^error fedtune api --host: expected a key .*, got 0\.0\.0\.0 without one\. Give --api-key/],
+  ["two adapters of one name", ["api", "m", "--adapter", "runs/a/adapter", "b/a"], /^error fedtune api --adapter: expected names that differ, got `a` twice/],
   ["options that exclude each other", ["export", "x", "--peft", "--merged", "--out", "y"], /^error fedtune export: expected one of --peft, --merged and --unmerge, got --merged and --peft/],
 ])("%s is one line on stderr and exit code 2", async (_what, args, message) => {
   const { code, stdout, stderr } = await fedtune(...args);
