@@ -30,6 +30,9 @@ export { describeBenchmarks, parseRequests } from "./llm/evaluation/requests.ts"
 export { exportAdapter } from "./llm/training/export-adapter.ts";
 export { openNamedAdapters } from "./llm/training/named-adapters.ts";
 export type { NamedAdapters, NamedAdaptersOptions, NamedPrompt } from "./llm/training/named-adapters.ts";
+export { adapterName, openServedModel } from "./llm/training/served-model.ts";
+export type { ServedModel, ServedModelOptions, ServedRequest, ServedText, ShownToken } from "./llm/training/served-model.ts";
+export type { ChatMessage } from "./llm/text/chat-template.ts";
 export { supportTable } from "./llm/training/support.ts";
 export { generate, openChat } from "./llm/training/text-model.ts";
 export type { ChatOptions, ChatSession, GenerateTextOptions, GeneratedText, TextListener } from "./llm/training/text-model.ts";

@@ -1,5 +1,5 @@
 /** The core room's public API. */
-export { didYouMean, EXIT_CODES, FedtuneError, messageOf } from "./base/errors.ts";
+export { didYouMean, EXIT_CODES, FedtuneError, messageOf, must } from "./base/errors.ts";
 export type { ErrorCode } from "./base/errors.ts";
 export { normals, randomKey, uniforms } from "./base/random.ts";
 export type { NamedTensors, Tensor } from "./base/tensor.ts";

@@ -20,7 +20,8 @@ export const BARRELS: readonly string[] = ["index.ts", "core/index.ts", "engine/
 const SEEN: readonly Layer[] = [
   { path: "app/report", mayImport: BARRELS },
   { path: "app/bench", mayImport: BARRELS },
-  { path: "app/cli", mayImport: [...BARRELS, "app/report", "app/bench"] },
+  { path: "app/api", mayImport: BARRELS },
+  { path: "app/cli", mayImport: [...BARRELS, "app/report", "app/bench", "app/api"] },
 ];
 
 export const LAYERS: readonly Layer[] = [

@@ -1,5 +1,6 @@
 /** All commands, by name, in the order of the help. */
 import type { CommandSpec } from "./command.ts";
+import { api } from "./commands/api.ts";
 import { bench } from "./commands/bench.ts";
 import { chat } from "./commands/chat.ts";
 import { data } from "./commands/data.ts";
@@ -13,4 +14,4 @@ import { report } from "./commands/report.ts";
 import { resume } from "./commands/resume.ts";
 import { run } from "./commands/run.ts";
 
-export const COMMANDS: Readonly<Record<string, CommandSpec>> = { demo, run, resume, report, data, partition, models, evaluate, generate, chat, export: exportCommand, bench };
+export const COMMANDS: Readonly<Record<string, CommandSpec>> = { demo, run, resume, report, data, partition, models, evaluate, generate, chat, api, export: exportCommand, bench };

@@ -29,7 +29,7 @@ const fedtune = (...args: string[]): Promise<Ended> =>
     child.once("close", (code) => resolve({ code, stdout, stderr }));
   });
 
-const COMMANDS = ["demo", "run", "resume", "report", "data", "partition", "evaluate", "generate", "chat", "export", "bench"];
+const COMMANDS = ["demo", "run", "resume", "report", "data", "partition", "evaluate", "generate", "chat", "api", "export", "bench"];
 
 test("help lists every command and the exit codes, within 80 columns", async () => {
   const { code, stdout, stderr } = await fedtune("--help");
@@ -66,6 +66,8 @@ test.each([
   ["an unknown benchmark", ["evaluate", "mmlu", "humanevl", "--model", "m"], /^error benchmark: expected one of .*, got `humanevl`\. /],
   ["a benchmark's setting that does not exist", ["evaluate", "mmlu", "--model", "m", "shot=3"], /^error mmlu\.shot: expected a setting of mmlu that exists, got `shot`\. Did you mean `shots`\?\n$/],
   ["a benchmark's setting out of range", ["evaluate", "mmlu", "gsm8k", "--model", "m", "mmlu.shots=6"], /^error mmlu\.shots: expected at most 5, got `6`/],
+  ["an open address without a key", ["api", "m", "--host", "0.0.0.0"], /^error fedtune api --host: expected a key .*, got 0\.0\.0\.0 without one\. Give --api-key/],
+  ["two adapters of one name", ["api", "m", "--adapter", "runs/a/adapter", "b/a"], /^error fedtune api --adapter: expected names that differ, got `a` twice/],
   ["options that exclude each other", ["export", "x", "--peft", "--merged", "--out", "y"], /^error fedtune export: expected one of --peft, --merged and --unmerge, got --merged and --peft/],
 ])("%s is one line on stderr and exit code 2", async (_what, args, message) => {
   const { code, stdout, stderr } = await fedtune(...args);

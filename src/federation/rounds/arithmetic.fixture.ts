@@ -76,6 +76,10 @@ export function createArithmeticTrainer(options: ArithmeticOptions = {}): Traine
       await setImmediate();
       return texts.map(({ ids, branches }) => ({ losses: Float32Array.from(ids.slice(1)), branches: branches.map((branch) => Float32Array.from(branch.ids)) }));
     },
+    grow: async ({ admit }) => {
+      await setImmediate();
+      return admit.map(({ id, prompt }) => ({ id, next: { token: prompt[0] ?? 0, logProbability: -0.5, top: [] } }));
+    },
     generate: async ({ prompts, options: { maxNewTokens } }) => {
       await setImmediate();
       return prompts.map((prompt) => prompt.slice(0, maxNewTokens));

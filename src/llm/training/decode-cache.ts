@@ -21,7 +21,7 @@ export interface DecodeCacheStart {
 
 /** A cache of X rows. */
 export class DecodeCache {
-  #rows: number;
+  readonly #rows: number;
   readonly #heads: number;
   readonly #width: number;
   /** Keys that are filled, and for which there is room. */
@@ -49,6 +49,34 @@ export class DecodeCache {
     for (let row = 0; row < this.#rows; row++) this.#positions.set((positions.data as Int32Array).subarray(row * this.#length, (row + 1) * this.#length), row * (this.#room + 1));
   }
 
+  /** A cache of rows of others, in this order: of each only what somebody sees, moved to the front. */
+  static join(parts: readonly { readonly cache: DecodeCache; readonly rows: readonly number[] }[]): DecodeCache {
+    const first = must(parts[0], "a cache").cache;
+    const taken = parts.flatMap(({ cache, rows }) => rows.map((row) => ({ cache, row, seen: cache.#seen(row) })));
+    const length = Math.max(0, ...taken.map(({ seen }) => seen.length));
+    const positions = new Int32Array(taken.length * length).fill(HIDDEN_POSITION);
+    const shape = [taken.length, first.#heads, length, first.#width];
+    const outputs = Object.fromEntries([...first.#states.keys()].map((name): [string, Tensor] => {
+      const data = new Float32Array(taken.length * first.#heads * length * first.#width);
+      taken.forEach(({ cache, row, seen }, at) => {
+        const old = must(cache.#states.get(name), name);
+        for (let head = 0; head < first.#heads; head++) {
+          const [from, to] = [(row * first.#heads + head) * cache.#room, (at * first.#heads + head) * length];
+          seen.forEach((key, i) => data.set(old.subarray((from + key) * first.#width, (from + key + 1) * first.#width), (to + i) * first.#width));
+        }
+      });
+      return [name.slice("past_".length), tensor("float32", shape, data)];
+    }));
+    taken.forEach(({ cache, row, seen }, at) => seen.forEach((key, i) => (positions[at * length + i] = cache.#positions[row * (cache.#room + 1) + key] ?? HIDDEN_POSITION)));
+    return new DecodeCache({ outputs, layers: first.#states.size / 2, positions: tensor("int32", [taken.length, length], positions) });
+  }
+
+  /** The keys of a row that hold something. */
+  #seen(row: number): readonly number[] {
+    const start = row * (this.#room + 1);
+    return Array.from({ length: this.#length }, (_, key) => key).filter((key) => this.#positions[start + key] !== HIDDEN_POSITION);
+  }
+
   #grow(): void {
     const [from, to] = [this.#room, (Math.floor(this.#length / BLOCK) + 1) * BLOCK];
     const rows = this.#rows * this.#heads;
@@ -61,20 +89,6 @@ export class DecodeCache {
     for (let row = 0; row < this.#rows; row++) positions.set(this.#positions.subarray(row * (from + 1), row * (from + 1) + this.#length), row * (to + 1));
     this.#positions = positions;
     this.#room = to;
-  }
-
-  /** Goes on with these rows alone, in this order. */
-  keep(rows: readonly number[]): void {
-    const size = this.#heads * this.#room * this.#width;
-    for (const [name, old] of this.#states) {
-      const kept = new Float32Array(rows.length * size);
-      rows.forEach((row, i) => kept.set(old.subarray(row * size, (row + 1) * size), i * size));
-      this.#states.set(name, kept);
-    }
-    const positions = new Int32Array(rows.length * (this.#room + 1));
-    rows.forEach((row, i) => positions.set(this.#positions.subarray(row * (this.#room + 1), (row + 1) * (this.#room + 1)), i * (this.#room + 1)));
-    this.#positions = positions;
-    this.#rows = rows.length;
   }
 
   /** What a run is fed for tokens at these positions, one a row: past_key_i, past_value_i and key_positions `[X, S]`. Valid until `append`. */

@@ -148,7 +148,7 @@ export async function generateTexts(context: GenerationContext, prompts: readonl
     const live = batch.flatMap((row, at) => (texts[row]?.done === true ? [] : [at]));
     // Rows of several adapters stay: each has as many.
     if (clients === 1 && live.length <= LIVE_SHARE * batch.length) {
-      cache.keep(live);
+      cache = DecodeCache.join([{ cache, rows: live }]);
       [batch, next] = [live.map((at) => batch[at] ?? 0), live.map((at) => next[at] ?? 0)];
     }
     const places = Int32Array.from(batch, (row) => keys + step - (padding[row] ?? 0));

@@ -17,6 +17,7 @@ import { halfPrecisionOf } from "./compute-precision.ts";
 import { EarlierTexts } from "./earlier-text.ts";
 import { adaptedBy, generateByAdapter } from "./generate-by-adapter.ts";
 import type { AdaptedModel } from "./graphs.ts";
+import { GrowingTexts } from "./growing-texts.ts";
 import { OpenedAdapter } from "./opened-adapter.ts";
 import { packsOf } from "./packs.ts";
 import { requireExact } from "./resolve-runtime.ts";
@@ -66,6 +67,7 @@ export async function openModel(setup: TrainerSetup): Promise<OpenedModel> {
 export async function createLocalTrainer(setup: TrainerSetup, aborted: () => boolean): Promise<Trainer> {
   const { model, opened, sessions } = await openModel(setup);
   const earlierTexts = new EarlierTexts();
+  const growingTexts = new GrowingTexts({ model, opened, sessions, tokensPerPass: setup.runtime.tokensPerMicroBatch, aborted });
   let tokenizer: Tokenizer | undefined;
 
   const adapterOf = (): OpenedAdapter => {
@@ -108,6 +110,7 @@ export async function createLocalTrainer(setup: TrainerSetup, aborted: () => boo
       return results;
     },
     score: async (job, { onScored = () => undefined }) => score(job, onScored),
+    grow: (job) => growingTexts.grow(job),
     generate: async (job, { onToken = () => undefined }) => {
       tokenizer ??= loadTokenizer(setup.modelFolder);
       return generateByAdapter({ model, tokenizer, opened, sessions, earlierTexts, aborted, onToken }, job);

@@ -46,6 +46,21 @@ interface Held extends SummedAdapter {
   readonly key: string;
 }
 
+/** An adapter's folder, read whole. Throws FedtuneError("model") where it does not fit the model. */
+export function readNamedAdapter(path: string, modelFolder: string, model: ArchitectureModel): SummedAdapter {
+  const settings: AdapterSettings = { ...readAdapterSettings(path), init_from: path };
+  const bound = bindAdapter(settings, model);
+  const { parameters, frozen } = readAdapterTensors(path, bound);
+  const drawn = initialTensors(bound.frozen.filter(({ name }) => !frozen.has(name)), 0, startContext(modelFolder, model));
+  return { settings, parameters, frozen: new Map([...frozen, ...drawn]) };
+}
+
+/** Equal for adapters that run in the same sessions. */
+export function sessionKey(name: string, { settings: { init_from: folder, ...settings }, frozen }: SummedAdapter): string {
+  // Frozen tensors are a session's own: adapters that read theirs from a folder are not mixed.
+  return canonicalJson({ settings, frozenFrom: frozen.size > 0 ? (folder ?? name) : null });
+}
+
 class OpenNamedAdapters implements NamedAdapters {
   readonly #options: NamedAdaptersOptions;
   readonly #folder: string;
@@ -57,25 +72,15 @@ class OpenNamedAdapters implements NamedAdapters {
     this.#options = options;
     this.#folder = folder;
     this.#model = model;
-    for (const [name, path] of Object.entries(options.adapters)) this.#hold(name, this.#read(path));
+    for (const [name, path] of Object.entries(options.adapters)) this.#hold(name, readNamedAdapter(path, folder, model));
   }
 
   get names(): readonly string[] {
     return [...this.#held.keys()];
   }
 
-  #read(path: string): SummedAdapter {
-    const settings: AdapterSettings = { ...readAdapterSettings(path), init_from: path };
-    const bound = bindAdapter(settings, this.#model);
-    const { parameters, frozen } = readAdapterTensors(path, bound);
-    const drawn = initialTensors(bound.frozen.filter(({ name }) => !frozen.has(name)), 0, startContext(this.#folder, this.#model));
-    return { settings, parameters, frozen: new Map([...frozen, ...drawn]) };
-  }
-
   #hold(name: string, adapter: SummedAdapter): void {
-    // Frozen tensors are a session's own: adapters that read theirs from a folder are not mixed.
-    const { init_from: folder, ...settings } = adapter.settings;
-    this.#held.set(name, { ...adapter, key: canonicalJson({ settings, frozenFrom: adapter.frozen.size > 0 ? (folder ?? name) : null }) });
+    this.#held.set(name, { ...adapter, key: sessionKey(name, adapter) });
   }
 
   #find(name: string): Held {

@@ -3,7 +3,7 @@ import type { ErrorCode } from "../../core/base/errors.ts";
 import type { NamedTensors } from "../../core/base/tensor.ts";
 import type { AdapterFolderTensors } from "../adapters/adapter-folder.ts";
 import type { TrainerSetup } from "./setup.ts";
-import type { EvaluateJob, EvaluateResult, GenerateJob, ScoreJob, ScoreResult, StepReport, TrainJob, TrainResult } from "./types.ts";
+import type { EvaluateJob, EvaluateResult, GenerateJob, GrowJob, GrownText, ScoreJob, ScoreResult, StepReport, TrainJob, TrainResult } from "./types.ts";
 
 export interface WorkerData {
   readonly setup: TrainerSetup;
@@ -19,6 +19,7 @@ export interface WorkerCalls {
   readonly evaluate: { readonly input: readonly EvaluateJob[]; readonly output: readonly EvaluateResult[] };
   readonly score: { readonly input: ScoreJob; readonly output: readonly ScoreResult[] };
   readonly generate: { readonly input: GenerateJob; readonly output: readonly Int32Array[] };
+  readonly grow: { readonly input: GrowJob; readonly output: readonly GrownText[] };
   readonly close: { readonly input: undefined; readonly output: undefined };
 }
 export type CallName = keyof WorkerCalls;

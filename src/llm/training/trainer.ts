@@ -111,6 +111,7 @@ class WorkerTrainer implements Trainer {
   train: Trainer["train"] = (jobs, { onStep, signal }) => this.#call("train", jobs, { signal, ...(onStep === undefined ? {} : { onStep }) });
   evaluate: Trainer["evaluate"] = (jobs, { signal }) => this.#call("evaluate", jobs, { signal });
   score: Trainer["score"] = (job, { onScored, signal }) => this.#call("score", job, { signal, ...(onScored === undefined ? {} : { onScored }) });
+  grow: Trainer["grow"] = (job, { signal }) => this.#call("grow", job, { signal });
   generate: Trainer["generate"] = (job, { onToken, signal }) => this.#call("generate", job, { signal, ...(onToken === undefined ? {} : { onToken }) });
 
   /**

@@ -2,6 +2,7 @@
 import type { NamedTensors } from "../../core/base/tensor.ts";
 import type { ErrorCode } from "../../core/base/errors.ts";
 import type { AdapterFolderTensors } from "../adapters/adapter-folder.ts";
+import type { SamplingOptions } from "./sampling.ts";
 
 /** One client's local training within one round. */
 export interface TrainJob {
@@ -137,6 +138,51 @@ export interface ScoreResult {
   readonly branches: readonly Float32Array[];
 }
 
+/** A text that begins to grow, beside those that already do. */
+export interface TextToGrow {
+  /** What its caller calls it. */
+  readonly id: number;
+  /** Token ids, at least one. */
+  readonly prompt: Int32Array;
+  /** Name of an adapter that this or an earlier job brought; null: the base. */
+  readonly adapter: string | null;
+  readonly sampling: SamplingOptions;
+  /** With the seed and the place in the text: keys its random numbers. */
+  readonly draw: number;
+  /** Whether the prompt's tokens are wanted with their log-probabilities. */
+  readonly scorePrompt: boolean;
+  /** Likeliest tokens that are wanted beside each token. */
+  readonly top: number;
+  /** Whether it ends after its first token. */
+  readonly once: boolean;
+}
+
+/** One step of all texts that grow. */
+export interface GrowJob {
+  /** Adapters to remember, by name. */
+  readonly adapters: Readonly<Record<string, NamedTensors<"float32">>>;
+  /** Texts that go on no more. Unknown ones are no fault. */
+  readonly drop: readonly number[];
+  readonly admit: readonly TextToGrow[];
+}
+
+/** A token with the model's log-probability for it (nats, before temperature and cuts), and the likeliest at its place. */
+export interface ScoredToken {
+  readonly token: number;
+  readonly logProbability: number;
+  /** The likeliest first. */
+  readonly top: readonly { readonly token: number; readonly logProbability: number }[];
+}
+
+/** What one step gave to one text. */
+export interface GrownText {
+  readonly id: number;
+  /** The next token, end tokens included. */
+  readonly next: ScoredToken;
+  /** Of a text that was just admitted and wants it: the prompt's tokens but the first. */
+  readonly prompt?: readonly ScoredToken[];
+}
+
 /** A model with its data, ready to train, evaluate and generate; the heavy work runs off the caller's thread. */
 export interface Trainer extends AsyncDisposable {
   /** The adapter that training starts from, drawn from the seed: float32 tensors by PEFT name. */
@@ -151,6 +197,11 @@ export interface Trainer extends AsyncDisposable {
   evaluate(jobs: readonly EvaluateJob[], options: { readonly signal?: AbortSignal }): Promise<readonly EvaluateResult[]>;
   /** Losses of the labelled tokens of each text; `onScored` is told how many texts are done. */
   score(job: ScoreJob, options: { readonly onScored?: (done: number) => void; readonly signal?: AbortSignal }): Promise<readonly ScoreResult[]>;
+  /**
+   * Gives each text that grows its next token: those admitted before in one pass, new ones after their prompts are read.
+   * After an error none is left.
+   */
+  grow(job: GrowJob, options: { readonly signal?: AbortSignal }): Promise<readonly GrownText[]>;
   /** New token ids of each prompt, without the prompt; `onToken` sees each token as it comes. */
   generate(job: GenerateJob, options: { readonly onToken?: (row: number, id: number) => void; readonly signal?: AbortSignal }): Promise<readonly Int32Array[]>;
 }

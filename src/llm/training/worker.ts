@@ -32,6 +32,8 @@ async function answer(trainer: Trainer, request: WorkerRequest): Promise<unknown
       return trainer.score(request.input, { onScored: (done) => reply({ kind: "scored", id, done }) });
     case "generate":
       return trainer.generate(request.input, { onToken: (row, token) => reply({ kind: "token", id, row, token }) });
+    case "grow":
+      return trainer.grow(request.input, {});
     case "close":
       await trainer[Symbol.asyncDispose]();
       return port.close();
