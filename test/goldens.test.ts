@@ -16,6 +16,8 @@ const SHARED = "../shared";
 const GOLDENS = join(SHARED, "goldens");
 const MODELS = join(SHARED, "models");
 const folder = temporaryFolder();
+/** The CPU casts before and after each op. */
+const HALF_PATIENCE_MS = 120_000;
 
 /** Every case that is there, by its path. */
 const CASES = findCases(GOLDENS).map((path) => relative(GOLDENS, path));
@@ -28,8 +30,16 @@ describe.skipIf(!existsSync(GOLDENS))(`recorded cases (skipped where ${GOLDENS} 
 
   test.each(CASES)("%s: losses, logits, gradients and the change of three steps are PyTorch's", async (name) => {
     const differences = await checkCase(join(GOLDENS, name), [MODELS]);
-    expect(differences).toSatisfy(withinTolerances);
+    expect(differences).toSatisfy((d: typeof differences) => withinTolerances(d));
   });
+
+  test.each(["float16", "bfloat16"] as const)("in %s they are PyTorch's float32 ones but for rounding: adapters of both kinds of factors, soft caps, position tables", async (compute) => {
+    for (const name of ["peft/stories260k.lora-sgd", "peft/stories260k.p-tuning-lstm", "architectures/gemma2", "architectures/gpt2"]) {
+      const differences = await checkCase(join(GOLDENS, name), [MODELS], { device: "cpu", compute });
+      expect(differences).toSatisfy((d: typeof differences) => withinTolerances(d, compute));
+      expect(differences.logits).toBeGreaterThan(1e-4);
+    }
+  }, HALF_PATIENCE_MS);
 
   test("npm run golden ends with 1 and says which case differs, and passes the one beside it", () => {
     const root = join(folder, "corrupted");

@@ -1,10 +1,11 @@
-/** Shared code reads what a peer declares and never tests its name: an architecture or a method is one file and one line in its record. */
+/** Shared code reads what a peer declares and never tests its name: an architecture, a method or a benchmark is one file and one line in its record. */
 import { readFileSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { globSync } from "tinyglobby";
 import { describe, expect, test } from "vitest";
 import { ADAPTER_METHODS } from "../src/llm/adapters/all.ts";
 import { ARCHITECTURES } from "../src/llm/architectures/all.ts";
+import { BENCHMARKS } from "../src/llm/evaluation/all.ts";
 
 const SOURCES = globSync("src/**/*.ts", { ignore: ["**/*.test.ts", "**/*.fixture.ts"] }).map((path) => ({ path, text: readFileSync(path, "utf8") }));
 
@@ -35,6 +36,13 @@ describe.each([["architecture", "src/llm/architectures", Object.keys(ARCHITECTUR
     expect(others).toEqual([]);
     expect(importers(basename(own?.path ?? ""))).toContain(`${folder}/all.ts`);
   });
+});
+
+test.each(Object.keys(BENCHMARKS))("the benchmark %s is one file, which its record alone imports, and no other file tests its name", (name) => {
+  const own = SOURCES.find(({ path }) => path.startsWith("src/llm/evaluation/") && basename(path) === `${name}.ts`);
+  expect(own?.path, `a file ${name}.ts`).toBeDefined();
+  expect(comparisons(name).filter((path) => path.startsWith("src/llm/") || path.startsWith("src/app/cli")).filter((path) => path !== own?.path)).toEqual([]);
+  expect(importers(`${name}.ts`)).toEqual(["src/llm/evaluation/all.ts"]);
 });
 
 test("docs/extending.md shows the smallest method as it is", () => {

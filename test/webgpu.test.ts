@@ -22,6 +22,8 @@ async function linesOf(script: string, ...args: readonly string[]): Promise<read
 
 const trainedSchema = z.object({ method: z.string(), adapter: z.number(), moments: z.number(), loss: z.number(), copied: z.array(z.number()), copiedOnCpu: z.array(z.number()), adapterBytes: z.number(), alive: z.number() });
 
+const halfSchema = z.union([z.object({ refusal: z.string(), code: z.string() }), z.object({ change: z.number(), loss: z.number(), copied: z.array(z.number()), adapterBytes: z.number() })]);
+
 if (env === undefined) console.log(`WebGPU: skipped, ${NO_DRIVER}`);
 
 describe.skipIf(env === undefined)("on WebGPU", () => {
@@ -44,6 +46,22 @@ describe.skipIf(env === undefined)("on WebGPU", () => {
       for (const bytes of must(lora, "lora").copied) expect(bytes).toBeLessThan(must(lora, "lora").adapterBytes);
       // AdaLoRA changes its tensors on the host between steps.
       for (const bytes of must(adalora, "adalora").copied) expect(bytes).toBeGreaterThan(must(adalora, "adalora").adapterBytes);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }, PATIENCE_MS);
+
+  test("float16 trains as on the CPU but for rounding and copies no adapter, or is refused by the feature that the adapter lacks", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "fedtune-webgpu-"));
+    try {
+      const [result] = (await linesOf("support/half-on-device.ts", "webgpu", folder)).map((line) => halfSchema.parse(line));
+      if ("refusal" in must(result, "result")) {
+        expect(result).toMatchObject({ code: "resources", refusal: expect.stringMatching(/^runtime\.compute: float16: expected an adapter with WebGPU's feature shader-f16, got the adapter: Program Cast requires f16/) });
+      } else {
+        expect(result).toMatchObject({ change: expect.toSatisfy((x: number) => x < 3e-2), loss: expect.toSatisfy((x: number) => x < 2e-3) });
+        const { copied, adapterBytes } = z.object({ copied: z.array(z.number()), adapterBytes: z.number() }).parse(result);
+        expect(copied.map((bytes) => bytes < adapterBytes)).toEqual([true, true]);
+      }
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }

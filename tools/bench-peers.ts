@@ -1,12 +1,13 @@
 /**
- * `npm run bench:peers [-- --runs 5 --only step,rows,round,generate,memory,load,sweep --out docs/benchmarks.md]`: fedtune and its
- * peers (PyTorch with PEFT, Flower, transformers) on the same work, one after the other in turns so that both see the same machine.
+ * `npm run bench:peers [-- --runs 5 --only step,rows,round,generate,memory,load,sweep,evaluate --out docs/benchmarks.md]`: fedtune and
+ * its peers (PyTorch with PEFT, Flower, transformers) on the same work, one after the other in turns so that both see the same machine.
  * Keeps every run as a JSON line in `--record`, from where a contest that was cut off goes on (`--fresh` begins anew), and writes
  * the tables between markers into `--out`. Modes of PyTorch are tried once each; eager float32, the best float32 and the best go on.
  * The peers are those of ../shared/bench and tools/bench; FEDTUNE_PYTHON names an interpreter that has their packages, else a
  * throw-away virtual environment is made. Wants a machine that does nothing else.
  */
-import { existsSync, globSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -14,13 +15,13 @@ import { z } from "zod";
 import { sha256 } from "../src/core/base/hash.ts";
 import { machine, versions } from "../src/index.ts";
 import { compete, execute, scout } from "./bench/contest.ts";
-import type { Arena, Contestant } from "./bench/contest.ts";
+import type { Arena, Contestant, Standing } from "./bench/contest.ts";
 import { openRecord } from "./bench/record.ts";
 import { contestTable, formatNumber, markdownTable, replaceSection } from "./bench/tables.ts";
 import type { Column } from "./bench/tables.ts";
 import { findPython, PACKAGES } from "./peft/python.ts";
 
-const TABLES = ["step", "rows", "round", "generate", "memory", "load", "sweep"] as const;
+const TABLES = ["step", "rows", "round", "generate", "memory", "load", "sweep", "evaluate"] as const;
 const root = fileURLToPath(new URL("..", import.meta.url));
 const shared = join(root, "..", "shared");
 const folder = join(shared, "bench");
@@ -35,6 +36,8 @@ const { values } = parseArgs({
     examples: { type: "string", default: "512" },
     rounds: { type: "string", default: "3" },
     "new-tokens": { type: "string", default: "128" },
+    questions: { type: "string", default: "128" },
+    "peer-questions": { type: "string", default: "32" },
     precisions: { type: "string", default: "float32,int8" },
     modes: { type: "string", default: "fp32,fp32 compiled,amp,amp compiled,bf16,bf16 compiled" },
     record: { type: "string", default: join(root, "runs", "bench-peers.jsonl") },
@@ -85,6 +88,12 @@ function worthwhileOf(candidates: readonly Contestant[], short: readonly string[
   const names = scout(candidates.map((c) => ({ ...c, command: [...c.command, ...short] })), arena, { field, isFloat32 });
   return candidates.filter(({ name }) => names.includes(name));
 }
+
+/** A standing's times by question asked. */
+const byQuestion = ({ name, results }: Standing): Standing => ({
+  name,
+  results: results.map((result) => ({ ...result, s_per_question: Number(result["seconds"]) / Number(result["asked"]), processor_s_per_question: Number(result["processorSeconds"]) / Number(result["asked"]) })),
+});
 
 interface Figure {
   readonly field: string;
@@ -176,7 +185,27 @@ function sweepTables(): string {
   }).join("\n\n");
 }
 
-const MAKERS: Readonly<Record<(typeof TABLES)[number], () => string>> = { step: stepTables, rows: rowsTables, round: roundTables, generate: generateTables, memory: memoryTables, load: loadTables, sweep: sweepTables };
+/** `fedtune evaluate` against a loop that asks one question at a time. */
+function evaluateTables(): string {
+  const out = mkdtempSync(join(tmpdir(), "fedtune-bench-"));
+  const model = modelFolder("minimind2-small");
+  const columns = [{ title: "s per question", field: "s_per_question", digits: 3 }, { title: "processor s per question", field: "processor_s_per_question", digits: 3 }];
+  const cases = [
+    { what: "mmlu", title: "MMLU, 5-shot, anatomy", own: ["mmlu", "subjects=[anatomy]", "--limit", values.questions] },
+    { what: "gsm8k", title: "GSM8K, 8-shot, at most 256 new tokens", own: ["gsm8k", "--limit", values.questions] },
+  ];
+  return cases.map(({ what, title, own }) => {
+    const asked: Contestant = { name: "fedtune", command: [process.execPath, join(root, "bin", "fedtune.mjs"), "evaluate", ...own, "--model", model, "--out", out, "--json"], environment: { FEDTUNE_DATA: join(shared, "data") } };
+    // Writes the prompts that the peer reads.
+    execute(asked, { folder });
+    const peer: Contestant = { name: "transformers, one at a time", command: [python, join(root, "tools", "bench", "peer_evaluate.py"), "--what", what, "--model", model, "--answers", join(out, `${what}.jsonl`), "--limit", values["peer-questions"]] };
+    const name = `minimind2-small, ${title}; fedtune asked ${values.questions}, the peer ${values["peer-questions"]} of them`;
+    const standings = compete({ what: name, turns: runs }, [peer, asked], arena).map(byQuestion);
+    return `**${name}**\n\n${contestTable(standings, columns, { field: "s_per_question", moreIsBetter: false, isPeer, isFloat32 })}`;
+  }).join("\n\n");
+}
+
+const MAKERS: Readonly<Record<(typeof TABLES)[number], () => string>> = { step: stepTables, rows: rowsTables, round: roundTables, generate: generateTables, memory: memoryTables, load: loadTables, sweep: sweepTables, evaluate: evaluateTables };
 
 /** Where and how the tables were made, with what was asked for. */
 function origin(): string {

@@ -1,11 +1,11 @@
 /** A case of an op as a graph: its value alone, or a loss over it with the gradients of everything that learns. */
 import { must } from "../../src/core/base/errors.ts";
 import { normals, randomKey, uniforms } from "../../src/core/base/random.ts";
-import { elementCount, tensor, type Tensor } from "../../src/core/base/tensor.ts";
+import { elementCount, isHalf, tensor, type ComputeDType, type Tensor } from "../../src/core/base/tensor.ts";
 import { GraphBuilder } from "../../src/engine/graph/builder.ts";
 import { bindDim } from "../../src/engine/graph/dims.ts";
 import type { OpName } from "../../src/engine/graph/op-attributes.ts";
-import { add, mul, reduceSum, reshape } from "../../src/engine/graph/operations.ts";
+import { add, cast, mul, reduceSum, reshape } from "../../src/engine/graph/operations.ts";
 import type { Graph } from "../../src/engine/graph/types.ts";
 import type { Value } from "../../src/engine/graph/value.ts";
 import { gradient } from "../../src/engine/passes/gradient.ts";
@@ -29,20 +29,24 @@ function concrete(shape: CaseInput["shape"], { symbols = {} }: OpCase): number[]
   return shape.map((dim) => bindDim(dim, new Map(Object.entries(symbols))));
 }
 
-/** The op's graph with outputs `y0`, `y1`, … (the first `outputs` of them; default all), and its feeds. */
-export function valueGraph(op: OpName, example: OpCase, outputs = Infinity): { readonly graph: Graph; readonly feeds: Feeds } {
+/** An op's operand: real ones in `dtype`. */
+const operand = (x: Value, dtype: ComputeDType): Value => (x.dtype === "float32" ? cast(x, dtype) : x);
+const result = (y: Value): Value => (isHalf(y.dtype) ? cast(y, "float32") : y);
+
+/** The op's graph with outputs `y0`, `y1`, … (the first `outputs` of them; default all), and its feeds. The op runs in `dtype`; what is fed and given is float32. */
+export function valueGraph(op: OpName, example: OpCase, { outputs = Infinity, dtype = "float32" }: { readonly outputs?: number; readonly dtype?: ComputeDType } = {}): { readonly graph: Graph; readonly feeds: Feeds } {
   const builder = new GraphBuilder();
-  const inputs = example.inputs.map(({ dtype, shape }, i) => builder.input(`x${i}`, dtype, shape));
-  builder.emit(op, inputs, example.attributes).slice(0, outputs).forEach((y, i) => builder.output(`y${i}`, y));
+  const inputs = example.inputs.map((input, i) => operand(builder.input(`x${i}`, input.dtype, input.shape), dtype));
+  builder.emit(op, inputs, example.attributes).slice(0, outputs).forEach((y, i) => builder.output(`y${i}`, result(y)));
   const feeds = Object.fromEntries(example.inputs.map((input, i) => [`x${i}`, fill(input, concrete(input.shape, example), `${op} x${i}`)]));
   return { graph: builder.finish(), feeds };
 }
 
 /** Σ over the seeded outputs of Σ seed · y as output `loss`, and `dx0`, … for the inputs that learn; and the loss alone. */
-export function gradientGraph(op: OpName, example: OpCase): { readonly graph: Graph; readonly lossGraph: Graph; readonly feeds: Feeds; readonly learning: readonly string[] } {
+export function gradientGraph(op: OpName, example: OpCase, dtype: ComputeDType = "float32"): { readonly graph: Graph; readonly lossGraph: Graph; readonly feeds: Feeds; readonly learning: readonly string[] } {
   const builder = new GraphBuilder();
   const inputs = example.inputs.map(({ dtype, shape }, i) => builder.input(`x${i}`, dtype, shape));
-  const outputs = builder.emit(op, inputs, example.attributes);
+  const outputs = builder.emit(op, inputs.map((x) => operand(x, dtype)), example.attributes).map(result);
   const { feeds } = valueGraph(op, example);
   const seeds: Record<string, Tensor> = {};
   const terms = (example.seeded ?? [0]).map((index) => {

@@ -76,7 +76,7 @@ export function tinySetup(modelFolder: string, data: EncodedDataset, changes: Se
     modelFolder, data, packTokens: 24, seed: 17,
     adapter: lora.schema.parse({ r: 3, lora_alpha: 5, target_modules: "all-linear", ...changes.adapter }),
     training: trainingSchema.parse({ batch_size: 3, learning_rate: 0.01, optimizer: { name: "adamw", weight_decay: 0.1 }, ...changes.training }),
-    runtime: { device: "cpu", threads: 1, basePrecision: "float32", clientsSideBySide: changes.clientsSideBySide ?? 1, tokensPerMicroBatch: changes.tokensPerMicroBatch ?? 1000 },
+    runtime: { device: "cpu", threads: 1, basePrecision: "float32", compute: "float32", clientsSideBySide: changes.clientsSideBySide ?? 1, tokensPerMicroBatch: changes.tokensPerMicroBatch ?? 1000 },
   };
 }
 

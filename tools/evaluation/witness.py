@@ -1,9 +1,9 @@
-"""What transformers says of the questions that fedtune asked: prompts and labels made anew from the data, one pass a text, float32. One JSON line.
+"""What transformers says of the questions that fedtune asked: prompts and labels made anew from the data, float32. One JSON line.
 
     python witness.py mmlu MODEL MMLU_FILE < ids          # `subject/place` of test questions, one a line
     python witness.py perplexity MODEL ROWS_FILE < ids    # line numbers of rows (from 1), alpaca template, cut at --max-tokens
 """
-import argparse, json, os, sys, time
+import argparse, copy, json, os, sys, time
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -28,6 +28,18 @@ def log_likelihoods(ids):
 def write(row, answer=False):
     return row["question"] + "".join(f"\n{letter}. {choice}" for letter, choice in zip("ABCD", row["choices"])) + "\nAnswer:" + (f" {'ABCD'[row['answer']]}\n\n" if answer else "")
 
+begun_with = {}
+
+def after(subject, ids):
+    """Log-probabilities of what follows; the first question of a subject is read whole, the others after the cache of what they share with it."""
+    if subject not in begun_with:
+        begun_with[subject] = (ids, model(input_ids=torch.tensor([ids]), use_cache=True))
+        return begun_with[subject][1].logits[0, -1].double().log_softmax(-1)
+    first, out = begun_with[subject]
+    n = next(i for i in range(len(ids)) if i == len(first) or ids[i] != first[i])
+    cache = copy.deepcopy(out.past_key_values); cache.crop(n - len(first))
+    return model(input_ids=torch.tensor([ids[n:]]), past_key_values=cache, use_cache=True, logits_to_keep=1).logits[0, -1].double().log_softmax(-1)
+
 def mmlu(name):
     subject, place = name.split("/")
     own = [row for row in rows if row["subject"] == subject]
@@ -38,7 +50,7 @@ def mmlu(name):
     whole = [[tokenizer.bos_token_id] + encode(f"{prompt} {letter}") for letter in "ABCD"]
     assert all(ids[: len(start)] == start for ids in whole)
     if all(len(ids) == len(start) + 1 for ids in whole):
-        last = model(input_ids=torch.tensor([start]), logits_to_keep=1).logits[0, -1].double().log_softmax(-1)
+        last = after(subject, start)
         scores = [round(last[ids[-1]].item(), 6) for ids in whole]
     else:
         scores = [round(log_likelihoods(ids)[len(start) - 1 :].sum().item(), 6) for ids in whole]

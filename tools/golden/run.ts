@@ -1,7 +1,7 @@
 /** Runs a recorded case: the loss, logits, gradients and optimiser steps that fedtune gives for its batch. */
 import { must } from "../../src/core/base/errors.ts";
 import { tensor } from "../../src/core/base/tensor.ts";
-import type { NamedTensors, Tensor } from "../../src/core/base/tensor.ts";
+import type { ComputeDType, NamedTensors, Tensor } from "../../src/core/base/tensor.ts";
 import type { Device } from "../../src/engine/graph/onnx/emitter.ts";
 import { optimizerGraph, optimizerState } from "../../src/engine/passes/optimizers.ts";
 import { openSession } from "../../src/engine/runtime/onnx-session.ts";
@@ -11,6 +11,7 @@ import { batchFeeds } from "../../src/llm/training/batch-feeds.ts";
 import { flatSize, flatten, unflatten } from "../../src/llm/training/flat.ts";
 import { startCache } from "../../src/llm/training/generation.ts";
 import { HIDDEN_POSITION, trainedSpecs } from "../../src/llm/training/graphs.ts";
+import { afterOverflow, startScale } from "../../src/llm/training/loss-scale.ts";
 import { openModel, type OpenedModel } from "../../src/llm/training/local-trainer.ts";
 import { runtimeSchema, trainingSchema } from "../../src/llm/training/settings.ts";
 import { NO_EXAMPLES } from "../../src/llm/training/setup.ts";
@@ -18,24 +19,31 @@ import { rowsOf, type Case } from "./case.ts";
 
 const MOST_LABELLED_ROWS = 64;
 
+/** What a case is computed with. */
+export interface Means {
+  readonly device: Device;
+  readonly compute: ComputeDType;
+}
+
 /** A model under the case's adapter (or none), and what the recorded batch gives. */
 export class GoldenRun implements Disposable {
   readonly opened: OpenedModel;
   readonly #case: Case;
-  readonly #device: Device;
+  readonly #means: Means;
 
-  private constructor(opened: OpenedModel, golden: Case, device: Device) {
+  private constructor(opened: OpenedModel, golden: Case, means: Means) {
     this.opened = opened;
-    this.#device = device;
+    this.#means = means;
     this.#case = golden;
   }
 
-  static async open(modelFolder: string, adapterFolder: string | undefined, golden: Case, device: Device = "cpu"): Promise<GoldenRun> {
+  static async open(modelFolder: string, adapterFolder: string | undefined, golden: Case, means: Means): Promise<GoldenRun> {
+    const { device, compute } = means;
     const opened = await openModel({
       modelFolder, ...(adapterFolder === undefined ? {} : { adapter: { ...readAdapterSettings(adapterFolder), init_from: adapterFolder } }), data: NO_EXAMPLES, packTokens: MOST_LABELLED_ROWS, seed: 0,
-      training: trainingSchema.parse({}), runtime: { ...runtimeSchema.parse({}), device, threads: 1, basePrecision: "float32", clientsSideBySide: 1, tokensPerMicroBatch: MOST_LABELLED_ROWS },
+      training: trainingSchema.parse({}), runtime: { ...runtimeSchema.parse({}), device, threads: 1, basePrecision: "float32", compute, clientsSideBySide: 1, tokensPerMicroBatch: MOST_LABELLED_ROWS },
     });
-    return new GoldenRun(opened, golden, device);
+    return new GoldenRun(opened, golden, means);
   }
 
   /** Names and shapes of what trains. */
@@ -87,10 +95,11 @@ export class GoldenRun implements Disposable {
       ? { name: "adamw" as const, betas: settings.betas, eps: settings.eps, weight_decay: settings.weight_decay }
       : { name: "sgd" as const, momentum: settings.momentum, weight_decay: settings.weight_decay };
     const { session } = await this.opened.sessions.train(1);
-    using optimizer = await openSession(optimizerGraph(rule, 0), { threads: 1, device: this.#device });
+    using optimizer = await openSession(optimizerGraph(rule, 0), { threads: 1, device: this.#means.device });
     const { rows, feeds } = this.#batch(true);
     const frozen = must(this.opened.opened, "adapter").frozenFeeds;
     const labelled = rows.targets.length;
+    let lossScale = startScale(this.#means.compute);
     const scalar = (x: number): Tensor => tensor("float32", [1, 1], Float32Array.of(x));
     const flat = new Float32Array(flatSize(this.specs));
     flatten(start, this.specs, flat);
@@ -100,12 +109,18 @@ export class GoldenRun implements Disposable {
     const losses: number[] = [];
     let first: Float32Array | undefined;
     for (let step = 1; step <= settings.steps; step++) {
-      const out = await session.run({ ...feeds, ...frozen, parameters, accumulated: zeros });
+      const pass = () => session.run({ ...feeds, ...frozen, weights: tensor("float32", [1, labelled], new Float32Array(labelled).fill(lossScale.scale)), parameters, accumulated: zeros });
+      let out = await pass();
+      for (let lower = afterOverflow(lossScale); lower !== undefined && !isFinite(must(out["accumulated_out"], "gradient")); lower = afterOverflow(lower)) {
+        lossScale = lower;
+        out = await pass();
+      }
+      const { scale } = lossScale;
       const sum = must(out["accumulated_out"], "gradient");
       losses.push(valuesSum(must(out["nll"], "nll")) / labelled);
-      first ??= Float32Array.from(sum.data as Float32Array, (x) => x / labelled);
+      first ??= Float32Array.from(sum.data as Float32Array, (x) => x / (labelled * scale));
       const corrections = rule.name === "adamw" ? { correction1: scalar(1 - rule.betas[0] ** step), correction2: scalar(1 - rule.betas[1] ** step) } : {};
-      const updated = await optimizer.run({ parameters, gradients: sum, ...state, ...corrections, tokens: scalar(labelled), loss: scalar(1), learning_rate: scalar(settings.lr) });
+      const updated = await optimizer.run({ parameters, gradients: sum, ...state, ...corrections, tokens: scalar(labelled * scale), loss: scalar(1), learning_rate: scalar(settings.lr) });
       parameters = must(updated["parameters_out"], "parameters");
       state = Object.fromEntries(Object.keys(state).map((name) => [name, must(updated[`${name}_out`], name)]));
     }
@@ -117,6 +132,10 @@ export class GoldenRun implements Disposable {
   [Symbol.dispose](): void {
     this.opened.sessions[Symbol.dispose]();
   }
+}
+
+function isFinite({ data }: Tensor): boolean {
+  return (data as Float32Array).every((x) => Number.isFinite(x));
 }
 
 function valuesSum(t: Tensor): number {

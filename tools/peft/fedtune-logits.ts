@@ -21,7 +21,7 @@ export async function fedtuneLogits({ modelFolder, adapterFolder, prompts }: Log
     modelFolder,
     adapter: { ...readAdapterSettings(adapterFolder), init_from: adapterFolder },
     training: trainingSchema.parse({}),
-    runtime: { device: "cpu", threads: 1, basePrecision: "float32", clientsSideBySide: 1, tokensPerMicroBatch: 256 },
+    runtime: { device: "cpu", threads: 1, basePrecision: "float32", compute: "float32", clientsSideBySide: 1, tokensPerMicroBatch: 256 },
     data: { ids: nothing(0), labels: nothing(0), offsets: nothing(1) },
     packTokens: 256,
     seed: 1,

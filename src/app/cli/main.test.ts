@@ -1,6 +1,6 @@
 /** The command line as a real process. */
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -64,6 +64,10 @@ test.each([
   ["a missing option", ["chat"], /^error fedtune chat --model: expected a model folder or a Hub id, got nothing/],
   ["an open address without a key", ["api", "m", "--host", "0.0.0.0"], /^error fedtune api --host: expected a key .*, got 0\.0\.0\.0 without one\. Give --api-key/],
   ["two adapters of one name", ["api", "m", "--adapter", "runs/a/adapter", "b/a"], /^error fedtune api --adapter: expected names that differ, got `a` twice/],
+  ["an evaluation without a model", ["evaluate", "mmlu"], /^error fedtune evaluate --model: expected a model folder or a Hub id, got nothing/],
+  ["an unknown benchmark", ["evaluate", "mmlu", "humanevl", "--model", "m"], /^error benchmark: expected one of .*, got `humanevl`\. /],
+  ["a benchmark's setting that does not exist", ["evaluate", "mmlu", "--model", "m", "shot=3"], /^error mmlu\.shot: expected a setting of mmlu that exists, got `shot`\. Did you mean `shots`\?\n$/],
+  ["a benchmark's setting out of range", ["evaluate", "mmlu", "gsm8k", "--model", "m", "mmlu.shots=6"], /^error mmlu\.shots: expected at most 5, got `6`/],
   ["options that exclude each other", ["export", "x", "--peft", "--merged", "--out", "y"], /^error fedtune export: expected one of --peft, --merged and --unmerge, got --merged and --peft/],
 ])("%s is one line on stderr and exit code 2", async (_what, args, message) => {
   const { code, stdout, stderr } = await fedtune(...args);
@@ -78,6 +82,24 @@ test("with --json an error is one JSON line on stdout", async () => {
   expect(stdout.trimEnd().split("\n")).toHaveLength(1);
   expect(JSON.parse(stdout)).toMatchObject({ type: "error", code: "config", exitCode: 2 });
 });
+
+test("evaluate asks a model, writes every answer, and prints figures for machines", async () => {
+  writeFileSync(join(folder, "quiz.jsonl"), ["The dog was", "Lily saw a", "Tom ran to the"].map((question, i) => `${JSON.stringify({ question, choices: ["happy", "bird", "park"], answer: i })}\n`).join(""));
+  const { code, stdout, stderr } = await fedtune("evaluate", "multiple-choice", "path=quiz.jsonl", "--model", packagePath("assets/stories260k"), "--limit", "2", "--out", "answers", "--json");
+  expect([code, stderr]).toEqual([0, ""]);
+  const result = JSON.parse(stdout) as { readonly answers: string };
+  expect(result).toMatchObject({ type: "evaluated", benchmark: "multiple-choice", questions: 3, asked: 2, figures: [{ name: "accuracy", interval: "wilson", questions: 2 }], seconds: expect.any(Number) });
+  const lines = readFileSync(join(folder, "answers/multiple-choice.jsonl"), "utf8").trimEnd().split("\n");
+  expect(lines).toHaveLength(2);
+  for (const line of lines) expect(JSON.parse(line)).toMatchObject({ prompt: expect.any(String), outputs: expect.any(Array), parsed: expect.any(Number), scores: { correct: expect.any(Number) } });
+}, 60_000);
+
+test("evaluate --list names every benchmark with its settings", async () => {
+  const { code, stdout } = await fedtune("evaluate", "--list");
+  expect(code).toBe(0);
+  for (const name of ["perplexity", "gsm8k", "mmlu", "multiple-choice", "code-match", "rouge-l"]) expect(stdout).toMatch(new RegExp(`^${name} {2}`, "m"));
+  expect(stdout).toContain("  shots = 5  demonstrations before each question\n");
+}, 60_000);
 
 test("the version is the package's", async () => {
   const { code, stdout } = await fedtune("--version");

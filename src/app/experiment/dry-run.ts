@@ -1,10 +1,12 @@
 /** What a run would do and take, without doing it: counts from the plan, time and memory from one step that is really taken. */
 import { tensorBytes } from "../../federation/protocol/encode.ts";
+import { bindAdapter } from "../../llm/adapters/all.ts";
 import { describeLeftOut } from "../../llm/data/partition/left-out.ts";
-import { resolveDevice } from "../../llm/training/resolve-runtime.ts";
+import { expectedDeviceBytes } from "../../llm/training/pass-sizes.ts";
+import { resolveCompute, resolveDevice } from "../../llm/training/resolve-runtime.ts";
 import { prepareData, type PreparedData } from "./data.ts";
 import { prepareModel, type PreparedModel } from "./model.ts";
-import { resolvePlan, type Plan } from "./plan.ts";
+import { resolvePlan, runtimeOf, type Plan } from "./plan.ts";
 import { bundlesOf } from "./scenarios.ts";
 import type { Experiment } from "./schema.ts";
 import { createTrainers, type CreateTrainer } from "./trainers.ts";
@@ -35,6 +37,8 @@ export interface DryRun {
   readonly steps: number;
   /** Resident memory of this process after a step, all workers and the base's pages included (bytes). */
   readonly memoryBytes: number;
+  /** Memory that training should take on a device that has its own: base, values of the largest pass, parameters, gradients and moments (bytes); absent on a CPU. */
+  readonly deviceBytes?: number;
   /** What the run's folder will hold (bytes). */
   readonly diskBytes: number;
   /** Bytes that a step copies between the host and the device's own memory; 0 on a CPU. */
@@ -58,7 +62,8 @@ export async function dryRun(experiment: Experiment, options: DryRunOptions = {}
   const device = await resolveDevice(config.runtime);
   const model = await prepareModel(config, signal === undefined ? {} : { signal });
   const data = await prepareData(experiment, { tokenizer: model.tokenizer, ...(signal && { signal }) });
-  const plan = await resolvePlan(config, { model, data, device });
+  const compute = await resolveCompute(config.runtime, { device, checkpoint: model.dtype });
+  const plan = await resolvePlan(config, { model, data, device, compute });
   const timed = await timeOneStep(plan, data, options);
   const { clients, globalTest } = data.partition;
   const perRound = sampleClients(clients.map((_, i) => i), { seed: plan.seed, round: 1, fraction: plan.federation.fraction, atLeast: plan.federation.min_clients }).length;
@@ -77,6 +82,7 @@ export async function dryRun(experiment: Experiment, options: DryRunOptions = {}
     bytesPerRound: 2 * perRound * timed.adapterBytes,
     steps,
     memoryBytes: timed.memoryBytes,
+    ...(device.device === "cpu" ? {} : { deviceBytes: expectedDeviceBytes(model.model, { runtime: runtimeOf(plan), packTokens: plan.resolved.pack_tokens, adapter: bindAdapter(plan.adapter, model.model) }, plan.training) }),
     diskBytes: countDisk(plan, clients.length, timed.adapterBytes),
     copiedBytesPerStep: timed.copiedBytes,
     secondsPerStep: timed.secondsPerStep,
@@ -160,9 +166,9 @@ function describe(facts: Omit<DryRun, "lines">, { model, perRound, leftOut }: { 
     `Tokens     ${number(facts.tokens)}${cut.length > 0 ? ` (rows: ${cut.join(", ")})` : ""}`,
     `Training   ${plan.federation.rounds} rounds of ${plan.training.local_steps} steps of ${plan.training.batch_size} examples; baselines: ${plan.baselines.join(", ") || "none"}; ${number(facts.steps)} steps in all`,
     `Traffic    ${bytes(facts.bytesPerRound)} a round, down and up together`,
-    `Device     ${resolved.device}${resolved.device_name === undefined ? "" : `: ${resolved.device_name}`}${facts.copiedBytesPerStep === 0 ? "" : `; ${bytes(facts.copiedBytesPerStep)} copied a step`}`,
+    `Device     ${resolved.device}, computing in ${resolved.compute}${resolved.device_name === undefined ? "" : `: ${resolved.device_name}`}${facts.copiedBytesPerStep === 0 ? "" : `; ${bytes(facts.copiedBytesPerStep)} copied a step`}`,
     `Machine    ${resolved.threads} threads, ${plan.runtime.workers} workers, ${resolved.clients_side_by_side} clients side by side, ${resolved.tokens_per_micro_batch} tokens a pass`,
-    `Memory     about ${bytes(facts.memoryBytes)} with one worker, pages of the model included`,
+    `Memory     about ${bytes(facts.memoryBytes)} with one worker, pages of the model included${facts.deviceBytes === undefined ? "" : `; about ${bytes(facts.deviceBytes)} of the device's own`}`,
     `Disk       about ${bytes(facts.diskBytes)}`,
     `Time       about ${duration(facts.seconds)} (${facts.secondsPerStep.toPrecision(2)} s a step, measured just now)`,
   ];

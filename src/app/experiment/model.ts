@@ -3,12 +3,13 @@ import { openCheckpoint } from "../../core/formats/checkpoint.ts";
 import { FedtuneError } from "../../core/base/errors.ts";
 import type { FactorPair } from "../../core/base/factor-pair.ts";
 import { canonicalJson, sha256 } from "../../core/base/hash.ts";
-import { elementCount } from "../../core/base/tensor.ts";
+import { elementCount, type DType } from "../../core/base/tensor.ts";
 import { resolveModelFolder, type ResolveModelOptions } from "../../core/store/hub.ts";
 import { bindAdapter } from "../../llm/adapters/all.ts";
 import { openArchitecture } from "../../llm/architectures/all.ts";
 import type { ArchitectureModel } from "../../llm/architectures/architecture.ts";
 import { readModelConfig } from "../../llm/architectures/config.ts";
+import { commonDtype } from "../../llm/architectures/half-base.ts";
 import { checkShapes, hashCheckpoint } from "../../llm/architectures/prepared-base.ts";
 import { loadTokenizer, requireTokenizerFits, type Tokenizer } from "../../llm/text/tokenizer.ts";
 import { trainedSpecs } from "../../llm/training/graphs.ts";
@@ -20,6 +21,8 @@ export interface PreparedModel {
   readonly tokenizer: Tokenizer;
   /** Parameters of the base. */
   readonly parameters: number;
+  /** The dtype that most of the checkpoint has. */
+  readonly dtype: DType;
   /** Trainable parameters of the adapter. */
   readonly trainable: number;
   /** Parameters of the base and those that the adapter adds. */
@@ -56,6 +59,7 @@ export async function prepareModel(config: ExperimentConfig, options: Pick<Resol
     model,
     tokenizer,
     parameters,
+    dtype: commonDtype(checkpoint, model),
     trainable: size(trained),
     allParameters: parameters + size(trained.filter(({ inPlace }) => inPlace !== true)),
     factorPairs: adapter.factorPairs,

@@ -9,6 +9,7 @@ import { z } from "zod";
 import { FedtuneError, messageOf } from "../../core/base/errors.ts";
 import { fileErrorCode } from "../../core/base/file-errors.ts";
 import { canonicalJson, sha256 } from "../../core/base/hash.ts";
+import { COMPUTE_DTYPES, type ComputeDType } from "../../core/base/tensor.ts";
 import { DEVICES } from "../../engine/graph/onnx/emitter.ts";
 import type { ChosenDevice } from "../../engine/runtime/choose-device.ts";
 import { HELD_PRECISIONS } from "../../llm/architectures/quantized-weights.ts";
@@ -27,6 +28,8 @@ const resolvedSchema = z.strictObject({
   device: z.enum(DEVICES),
   /** What the device is called on the machine that the run started on. */
   device_name: z.string().optional(),
+  /** Dtype of the base that is not rounded, of activations and of products with the base. */
+  compute: z.enum(COMPUTE_DTYPES),
   threads: positive,
   /** How the base is held: 8 bits signed or unsigned, whichever the machine multiplies exactly. */
   base_precision: z.enum(HELD_PRECISIONS),
@@ -51,14 +54,15 @@ export type Plan = z.infer<typeof planSchema>;
 const SHORTEST_PACK = 128;
 
 /** Resolves the automatic choices of a config for this machine, this model and this data. */
-export async function resolvePlan(config: ExperimentConfig, { model, data, device }: { readonly model: PreparedModel; readonly data: PreparedData; readonly device: ChosenDevice }): Promise<Plan> {
+export async function resolvePlan(config: ExperimentConfig, { model, data, device, compute }: { readonly model: PreparedModel; readonly data: PreparedData; readonly device: ChosenDevice; readonly compute: ComputeDType }): Promise<Plan> {
   const packTokens = Math.max(longestExample(data), Math.min(SHORTEST_PACK, config.data.max_tokens));
-  const runtime = await resolveRuntime(config.runtime, { hiddenSize: model.model.hiddenSize, clients: data.partition.clients.length, stepTokens: config.training.batch_size * meanLength(data), parameters: model.parameters, device: device.device });
+  const runtime = await resolveRuntime(config.runtime, { hiddenSize: model.model.hiddenSize, clients: data.partition.clients.length, stepTokens: config.training.batch_size * meanLength(data), parameters: model.parameters, device: device.device, compute });
   return {
     ...config,
     resolved: {
       device: runtime.device,
       device_name: device.name,
+      compute,
       threads: runtime.threads,
       base_precision: runtime.basePrecision,
       clients_side_by_side: runtime.clientsSideBySide,
@@ -86,7 +90,7 @@ function longestExample({ dataset: { offsets } }: PreparedData): number {
 
 /** What a trainer needs to know of a plan's automatic choices. */
 export function runtimeOf({ resolved }: Plan): ResolvedRuntime {
-  return { device: resolved.device, threads: resolved.threads, basePrecision: resolved.base_precision, clientsSideBySide: resolved.clients_side_by_side, tokensPerMicroBatch: resolved.tokens_per_micro_batch, ...(resolved.activation_bytes === undefined ? {} : { activationBytes: resolved.activation_bytes }) };
+  return { device: resolved.device, threads: resolved.threads, basePrecision: resolved.base_precision, compute: resolved.compute, clientsSideBySide: resolved.clients_side_by_side, tokensPerMicroBatch: resolved.tokens_per_micro_batch, ...(resolved.activation_bytes === undefined ? {} : { activationBytes: resolved.activation_bytes }) };
 }
 
 /** SHA-256 of all that decides about the result: not how many workers do the work, nor where it is written. */

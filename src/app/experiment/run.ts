@@ -2,7 +2,7 @@
 import { resolve as resolvePath } from "node:path";
 import { FedtuneError } from "../../core/base/errors.ts";
 import type { RunEvent, Tick } from "../../federation/rounds/events.ts";
-import { resolveDevice } from "../../llm/training/resolve-runtime.ts";
+import { resolveCompute, resolveDevice } from "../../llm/training/resolve-runtime.ts";
 import { prepareData, type PrepareDataOptions, type PreparedData } from "./data.ts";
 import { describeLeftOut } from "../../llm/data/partition/left-out.ts";
 import { streamEvents } from "./event-stream.ts";
@@ -49,7 +49,8 @@ export function run(experiment: Experiment, options: RunOptions = {}): Run {
     };
     const device = await resolveDevice(config.runtime);
     const { model, data } = await prepare(experiment, { tell, clock, signal });
-    const plan = await resolvePlan(config, { model, data, device });
+    const compute = await resolveCompute(config.runtime, { device, checkpoint: model.dtype });
+    const plan = await resolvePlan(config, { model, data, device, compute });
     folder = createRunFolder(place, { [PLAN]: formatPlan(plan), [MANIFEST]: `${JSON.stringify(data.record)}\n` });
     await go({ folder, plan, model, data, early }, { emit, signal, clock, options });
   }, options.signal);
@@ -72,12 +73,13 @@ export function resume(runFolder: string, options: RunOptions = {}): Run {
   const events = streamEvents<RunEvent>(async (emit, signal) => {
     const plan = readPlan(folder);
     const { resolved, ...config } = plan;
-    await resolveDevice({ ...config.runtime, device: resolved.device });
+    const device = await resolveDevice({ ...config.runtime, device: resolved.device });
     const early: Tick[] = [];
     const tell: Tell = (tick) => {
       if (tick.type === "progress") emit(tick);
     };
     const { model, data } = await prepare({ config: { ...config, model: resolved.model_folder } }, { tell, clock, signal });
+    await resolveCompute(resolved, { device, checkpoint: model.dtype });
     requireSame("model", { folder, was: resolved.model_sha256, is: model.sha256 });
     requireSame("data", { folder, was: resolved.data_sha256, is: data.sha256 });
     await go({ folder, plan, model, data, early }, { emit, signal, clock, options });

@@ -5,6 +5,24 @@ import { FedtuneError } from "./errors.ts";
 export const DTYPES = ["float32", "float64", "float16", "bfloat16", "int64", "int32", "uint8", "int8", "uint32", "uint64", "bool"] as const;
 export type DType = (typeof DTYPES)[number];
 
+/** Floating-point dtypes of 16 bits. */
+export const HALF_DTYPES = ["float16", "bfloat16"] as const;
+export type HalfDType = (typeof HALF_DTYPES)[number];
+
+/** Dtypes that a model may compute in. */
+export const COMPUTE_DTYPES = ["float32", ...HALF_DTYPES] as const;
+export type ComputeDType = (typeof COMPUTE_DTYPES)[number];
+
+/** Whether a dtype is a floating-point one of 16 bits. */
+export function isHalf(dtype: DType): dtype is HalfDType {
+  return dtype === "float16" || dtype === "bfloat16";
+}
+
+/** Whether a dtype stands for real numbers. */
+export function isReal(dtype: DType): boolean {
+  return dtype === "float32" || dtype === "float64" || isHalf(dtype);
+}
+
 /** The JavaScript array that holds a dtype's elements; half-precision values are kept as their 16 bits. */
 export interface ArrayOf {
   float32: Float32Array;

@@ -1,4 +1,5 @@
 /** float16 and bfloat16 to and from float32. Half-precision values are kept as their 16 bits. */
+import type { HalfDType } from "../base/tensor.ts";
 
 /** Bits of the float32 that equals a float16, for all 65,536 of them. */
 function buildHalfTable(): Uint32Array {
@@ -66,20 +67,28 @@ function narrowToFloat16(bits: number): number {
 }
 
 /** float32 `[n]` to float16 bits `[n]`: to the nearest, ties to even; beyond ±65,504 by more than half a step becomes infinite; NaN stays NaN. */
-export function float32ToFloat16(values: Float32Array): Uint16Array<ArrayBuffer> {
+export function float32ToFloat16(values: Float32Array, out = new Uint16Array(values.length)): Uint16Array<ArrayBuffer> {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  const out = new Uint16Array(values.length);
   for (let i = 0; i < bits.length; i++) out[i] = narrowToFloat16(bits[i] ?? 0);
   return out;
 }
 
 /** float32 `[n]` to bfloat16 bits `[n]`: to the nearest, ties to even; NaN stays NaN. */
-export function float32ToBfloat16(values: Float32Array): Uint16Array<ArrayBuffer> {
+export function float32ToBfloat16(values: Float32Array, out = new Uint16Array(values.length)): Uint16Array<ArrayBuffer> {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  const out = new Uint16Array(values.length);
   for (let i = 0; i < bits.length; i++) {
     const b = bits[i] ?? 0;
     out[i] = (b & 0x7fffffff) > 0x7f800000 ? (b >>> 16) | 0x40 : (b + 0x7fff + ((b >>> 16) & 1)) >>> 16;
   }
   return out;
+}
+
+/** float32 `[n]` to the bits of a half precision, as the functions above. */
+export function narrow(values: Float32Array, dtype: HalfDType, out = new Uint16Array(values.length)): Uint16Array<ArrayBuffer> {
+  return dtype === "float16" ? float32ToFloat16(values, out) : float32ToBfloat16(values, out);
+}
+
+/** Bits of a half precision to float32 `[n]`, exactly. */
+export function widen(bits: Uint16Array, dtype: HalfDType): Float32Array<ArrayBuffer> {
+  return dtype === "float16" ? float16ToFloat32(bits) : bfloat16ToFloat32(bits);
 }

@@ -1,7 +1,8 @@
 /** One function per op, so that models and gradient rules read as formulas. Shapes are checked by the op's record. */
 import type { DType } from "../../core/base/tensor.ts";
-import { sameShape, tensor } from "../../core/base/tensor.ts";
+import { isHalf, sameShape, tensor } from "../../core/base/tensor.ts";
 import { must } from "../../core/base/errors.ts";
+import { narrow } from "../../core/formats/half.ts";
 import type { Dim } from "./dims.ts";
 import type { OpAttributes, OpName } from "./op-attributes.ts";
 import type { Value } from "./value.ts";
@@ -10,12 +11,13 @@ function emitOne<K extends OpName>(op: K, inputs: readonly [Value, ...Value[]], 
   return must(inputs[0].builder.emit(op, inputs, attributes)[0], `the output of ${op}`);
 }
 
-/** A scalar of the graph that `like` belongs to: int32 where `like` is int32, else float32. Throws for a fraction as int32. */
+/** A scalar of the graph that `like` belongs to: int32 or of half precision where `like` is so, else float32. Throws for a fraction as int32. */
 export function scalar(like: Value, x: number): Value {
   if (like.dtype === "int32") {
     if (!Number.isInteger(x)) throw new Error(`scalar: expected a whole number beside int32, got ${x}`);
     return like.builder.constant(tensor("int32", [], Int32Array.of(x)));
   }
+  if (isHalf(like.dtype)) return like.builder.constant(tensor(like.dtype, [], narrow(Float32Array.of(x), like.dtype)));
   return like.builder.constant(tensor("float32", [], Float32Array.of(x)));
 }
 

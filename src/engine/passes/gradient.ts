@@ -1,13 +1,10 @@
 /** Reverse-mode differentiation as a graph transformation: the backward pass is more nodes of the same graph. */
-import { formatShape, sameShape } from "../../core/base/tensor.ts";
-import type { DType } from "../../core/base/tensor.ts";
+import { formatShape, isReal, sameShape } from "../../core/base/tensor.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { add } from "../graph/operations.ts";
 import { OPS } from "../graph/ops/all.ts";
 import type { OpRecord } from "../graph/ops/record.ts";
 import type { Value } from "../graph/value.ts";
-
-const isReal = (dtype: DType): boolean => dtype === "float32" || dtype === "float64";
 
 /**
  * Gradients of Σ seed · output with respect to `parameters`, as new nodes. Nothing is computed for values that no

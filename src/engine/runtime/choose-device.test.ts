@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { chooseDevice } from "./choose-device.ts";
+import { chooseDevice, requireHalf } from "./choose-device.ts";
 import { thisMachine } from "./machine-devices.ts";
 import type { MachineDevices } from "./machine-devices.ts";
 
@@ -7,7 +7,7 @@ import type { MachineDevices } from "./machine-devices.ts";
 function machine(changes: Partial<MachineDevices> = {}): MachineDevices {
   return {
     cpuName: () => "a CPU", cudaFolder: () => "native", missingCudaFiles: () => [], nvidiaGpu: () => "H200", gpuAdapter: () => ({ name: "Arc", software: false }),
-    whyNot: () => Promise.resolve(undefined), speedup: () => Promise.resolve(10), ...changes,
+    whyNot: () => Promise.resolve(undefined), whyNotHalf: () => Promise.resolve(undefined), speedup: () => Promise.resolve(10), ...changes,
   };
 }
 
@@ -53,4 +53,18 @@ test("WebGPU by name takes a software adapter too", async () => {
 test("a CPU opens sessions on this machine, and its files are looked for where onnxruntime's are", async () => {
   expect(await thisMachine.whyNot("cpu")).toBeUndefined();
   expect(thisMachine.cudaFolder()).toContain("onnxruntime-node");
+});
+
+test("half precision that a device lacks is refused in one line that names what is missing", async () => {
+  const lacking = machine({ whyNotHalf: () => Promise.resolve("it says no") });
+  const refusal = (device: "cuda" | "webgpu", dtype: "float16" | "bfloat16") => requireHalf({ device, name: "Arc" }, dtype, lacking);
+  await expect(refusal("webgpu", "float16")).rejects.toMatchObject({ code: "resources", message: "runtime.compute: float16: expected an adapter with WebGPU's feature shader-f16, got Arc: it says no. Run with runtime.compute=float32." });
+  await expect(refusal("webgpu", "bfloat16")).rejects.toMatchObject({ code: "resources", message: expect.stringContaining("WebGPU's shaders have no bfloat16") });
+  await expect(refusal("cuda", "bfloat16")).rejects.toMatchObject({ code: "resources", message: expect.stringContaining("compute capability 8.0") });
+  await expect(requireHalf({ device: "webgpu", name: "Arc" }, "float16", machine())).resolves.toBeUndefined();
+});
+
+test("the CPU of this machine computes in both half precisions, WebGPU knows no bfloat16", async () => {
+  expect([await thisMachine.whyNotHalf("cpu", "float16"), await thisMachine.whyNotHalf("cpu", "bfloat16")]).toEqual([undefined, undefined]);
+  expect(await thisMachine.whyNotHalf("webgpu", "bfloat16")).toContain("no such type");
 });

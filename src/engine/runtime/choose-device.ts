@@ -3,6 +3,7 @@
  * twice as fast as the CPU in a product measured on the spot, else the CPU; never a software adapter.
  */
 import { FedtuneError } from "../../core/base/errors.ts";
+import type { HalfDType } from "../../core/base/tensor.ts";
 import type { Device } from "../graph/onnx/emitter.ts";
 import { INSTALL_CUDA, thisMachine } from "./machine-devices.ts";
 import type { MachineDevices } from "./machine-devices.ts";
@@ -62,4 +63,20 @@ async function requireWebGpu(machine: MachineDevices): Promise<ChosenDevice> {
     where: "runtime.device: webgpu", expected: "a graphics adapter (on Linux a Vulkan driver and libvulkan.so.1)", got: reason,
     remedy: "Install the graphics driver and the Vulkan loader (libvulkan1), or run with runtime.device=cpu",
   });
+}
+
+/** What a device must have to compute in half precision, in the words of its makers. */
+function halfNeeds(device: Device, dtype: HalfDType): string {
+  if (device === "webgpu") return dtype === "float16" ? "an adapter with WebGPU's feature shader-f16" : "float16 or float32: WebGPU's shaders have no bfloat16";
+  return dtype === "float16" ? "an NVIDIA GPU with float16 products (compute capability 5.3 or later)" : "an NVIDIA GPU with bfloat16 (compute capability 8.0 or later)";
+}
+
+/**
+ * Refuses a half precision that a device does not compute in.
+ * @throws FedtuneError("resources") that says what is missing
+ */
+export async function requireHalf({ device, name }: ChosenDevice, dtype: HalfDType, machine: MachineDevices = thisMachine): Promise<void> {
+  const reason = await machine.whyNotHalf(device, dtype);
+  if (reason === undefined) return;
+  throw new FedtuneError("resources", { where: `runtime.compute: ${dtype}`, expected: halfNeeds(device, dtype), got: `${name}: ${reason}`, remedy: "Run with runtime.compute=float32" });
 }

@@ -32,7 +32,7 @@ class BufferMemory implements DeviceMemory {
     if (session === undefined) {
       const builder = new GraphBuilder();
       builder.output("copy", stopGradient(builder.input("value", "float32", Array.from({ length: rank }, (_, i) => `D${i}`))));
-      const model = encodeOnnx(builder.finish(), (name) => { throw new Error(`no weight ${name}`); }, this.device);
+      const model = encodeOnnx(builder.finish(), (name) => { throw new Error(`no weight ${name}`); }, { device: this.device });
       session = InferenceSession.create(model, { ...deviceOptions(this.device), ...(to === "device" ? { preferredOutputLocation: "gpu-buffer" } : {}) });
       this.#sessions.set(key, session);
     }

@@ -4,10 +4,11 @@ import { createRequire } from "node:module";
 import { cpus } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { messageOf } from "../../core/base/errors.ts";
-import { tensor } from "../../core/base/tensor.ts";
+import { tensor, type HalfDType } from "../../core/base/tensor.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import type { Device } from "../graph/onnx/emitter.ts";
-import { matMul, reduceSum } from "../graph/operations.ts";
+import { add, cast, matMul, reduceSum, silu } from "../graph/operations.ts";
+import type { Value } from "../graph/value.ts";
 import { openDeviceMemory } from "./device-memory.ts";
 import { openSession } from "./onnx-session.ts";
 
@@ -24,6 +25,8 @@ export interface MachineDevices {
   gpuAdapter(): { readonly name: string; readonly software: boolean } | undefined;
   /** Why no session can be opened on a device; undefined where one can. */
   whyNot(device: Device): Promise<string | undefined>;
+  /** Why a device does not compute in a half precision; undefined where it does (the CPU does, slowly: `half-on-cpu.ts`). */
+  whyNotHalf(device: Device, dtype: HalfDType): Promise<string | undefined>;
   /** How many times as fast as the CPU a device computes products of `[512, 1024]` by `[1024, 1024]`. */
   speedup(device: Device): Promise<number>;
 }
@@ -62,17 +65,26 @@ function gpuAdapter(): ReturnType<MachineDevices["gpuAdapter"]> {
   return { name: `GPU of driver ${driver ?? "unknown"}`, software: driver === "vgem" || driver === "virtio-pci" };
 }
 
-async function whyNot(device: Device): Promise<string | undefined> {
+const whyNot = (device: Device): Promise<string | undefined> => whyNotRun(device, (x) => matMul(x, x, { transB: true }));
+
+/** Casts, a product and an activation: without these kernels there is no training in half precision. */
+const whyNotHalf = (device: Device, dtype: HalfDType): Promise<string | undefined> =>
+  device === "webgpu" && dtype === "bfloat16" ? Promise.resolve("there is no such type") : whyNotRun(device, (x) => {
+    const half = cast(x, dtype);
+    return cast(add(silu(matMul(half, half, { transB: true })), 1), "float32");
+  });
+
+/** Why a device cannot run a graph of one input `[1, 2]`. */
+async function whyNotRun(device: Device, result: (x: Value) => Value): Promise<string | undefined> {
   const builder = new GraphBuilder();
-  const x = builder.input("x", "float32", [1, 2]);
-  builder.output("y", matMul(x, x, { transB: true }));
+  builder.output("y", result(builder.input("x", "float32", [1, 2])));
   try {
     using session = await openSession(builder.finish(), { threads: 1, device });
     await session.run({ x: tensor("float32", [1, 2], Float32Array.of(2, 3)) });
     return undefined;
   } catch (error) {
     const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
-    return messageOf(cause).replace(/^.*(Failed to|No supported|Error)/s, "$1").trim();
+    return messageOf(cause).replace(/^.*(Failed to|No supported|Error|Program \w+ requires)/s, "$1").replace(/[.\s]+$/, "").trim();
   }
 }
 
@@ -106,5 +118,6 @@ export const thisMachine: MachineDevices = {
   nvidiaGpu,
   gpuAdapter,
   whyNot,
+  whyNotHalf,
   speedup: async (device) => (await productMs("cpu")) / (await productMs(device)),
 };

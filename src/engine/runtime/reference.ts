@@ -1,13 +1,21 @@
 /** Runs a graph in float64 by the ops' own references: slow, and the witness for everything fast. */
 import { must } from "../../core/base/errors.ts";
-import type { Tensor } from "../../core/base/tensor.ts";
+import { isHalf } from "../../core/base/tensor.ts";
+import type { DType, Tensor } from "../../core/base/tensor.ts";
+import { narrow, widen } from "../../core/formats/half.ts";
 import { bindDim, factorOf, symbolsOf } from "../graph/dims.ts";
 import { OPS } from "../graph/ops/all.ts";
 import type { OpRecord, ReferenceTensor } from "../graph/ops/record.ts";
 import type { Graph } from "../graph/types.ts";
 
+/** What a value of this dtype can hold of a result: half precision rounds. */
+function rounded(data: Float64Array, dtype: DType): Float64Array {
+  return isHalf(dtype) ? Float64Array.from(widen(narrow(Float32Array.from(data), dtype), dtype)) : data;
+}
+
 /** A tensor of any dtype in doubles. */
 export function toReference(t: Tensor): ReferenceTensor {
+  if (isHalf(t.dtype) && t.data instanceof Uint16Array) return { dtype: t.dtype, shape: t.shape, data: Float64Array.from(widen(t.data, t.dtype)) };
   return { dtype: t.dtype, shape: t.shape, data: Float64Array.from(t.data as ArrayLike<number | bigint>, Number) };
 }
 
@@ -36,7 +44,8 @@ export function evaluateReference(graph: Graph, feeds: ReadonlyMap<string, Refer
     // Node is a union over ops and OPS is indexed by the same op; TypeScript cannot correlate the two.
     const results = (OPS[node.op] as OpRecord<typeof node.attributes>).reference(inputs, node.attributes, shapes);
     node.outputs.forEach((id, i) => {
-      values.set(id, { dtype: must(graph.values[id], "type").dtype, shape: must(shapes[i], "shape"), data: must(results[i], "result") });
+      const { dtype } = must(graph.values[id], "type");
+      values.set(id, { dtype, shape: must(shapes[i], "shape"), data: rounded(must(results[i], "result"), dtype) });
     });
   }
   return new Map(graph.outputs.map(({ id, name }) => [name, must(values.get(id), name)]));

@@ -129,6 +129,8 @@ const stepTickSchema = z.object({
   skipped: z.boolean(),
   examples: count,
   tokens: count,
+  /** What the loss was multiplied by in float16; absent in other dtypes. */
+  lossScale: z.number().positive().optional(),
 });
 /** Something said to the reader that changes nothing: what was truncated or dropped, which choice was taken. */
 const noteTickSchema = z.object({ type: z.literal("note"), at: time, level: z.enum(["info", "warning"]), text: z.string() });

@@ -38,6 +38,8 @@ export interface ForwardInputs {
 export interface PassModel {
   /** Which prepared tensors are held rounded; absent: none. */
   readonly rounded?: RoundedBase | undefined;
+  /** Whether weights of one input lie apart in their files and cannot be one product. */
+  readonly apart?: boolean | undefined;
   readonly vocabSize: number;
   readonly tensors: readonly BaseTensor[];
   readonly linears: readonly LinearModule[];
@@ -142,7 +144,7 @@ export class ForwardPass {
   #joinedProduct(modules: readonly LinearModule[], inputs: readonly Value[], x: Value): readonly Value[] | undefined {
     const first = must(modules[0], "a linear module");
     const { tensor: t } = must(this.#parts.get(this.#model.tied.get(first.weight) ?? first.weight), first.weight);
-    const together = modules.length > 1 && t.parts.length === modules.length && modules.every((m, i) => t.parts[i]?.name === m.weight && inputs[i] === x && this.#hooks.weight?.(m.weight) === undefined);
+    const together = this.#model.apart !== true && modules.length > 1 && t.parts.length === modules.length && modules.every((m, i) => t.parts[i]?.name === m.weight && inputs[i] === x && this.#hooks.weight?.(m.weight) === undefined);
     if (!together) return undefined;
     const rounded = roundedProduct(this.builder, this.#model.rounded, t.name, x);
     // Cutting a wide product into its parts, and joining their gradients, costs more than one product gains over several.

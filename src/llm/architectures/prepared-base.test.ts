@@ -5,7 +5,7 @@ import { TINY_CONFIG, writeTinyLlama } from "../../../test/support/tiny-llama.ts
 import { temporaryFolder } from "../../../test/support/tiny-training.ts";
 import { must } from "../../core/base/errors.ts";
 import { tensor, type Tensor } from "../../core/base/tensor.ts";
-import { float16ToFloat32 } from "../../core/formats/half.ts";
+import { float16ToFloat32, float32ToBfloat16 } from "../../core/formats/half.ts";
 import { readSafetensors } from "../../core/formats/safetensors.ts";
 import { llama } from "./llama.ts";
 import { prepareBase } from "./prepared-base.ts";
@@ -88,5 +88,42 @@ describe("the prepared base", () => {
     const other = await prepareBase(join(root, "three"), model);
     expect(other.checkpointHash).not.toBe(first.checkpointHash);
     expect(cache()).toBe(before + 1);
+  });
+
+  test("in half precision takes half the room, with the weights of a float32 checkpoint rounded to it", async () => {
+    const folder = join(root, "narrowed");
+    const tensors = writeTinyLlama(folder);
+    const base = await prepareBase(folder, model, { dtype: "bfloat16" });
+    const written = readSafetensors(join(base.weights.folder, base.weights.locate("model.norm.weight").file)).tensors;
+    for (const { name, shape, parts } of model.tensors) {
+      const expected = parts.flatMap((part) => [...float32ToBfloat16(must(tensors.get(part.name), part.name).data as Float32Array)]);
+      expect(must(written.get(name), name)).toEqual(tensor("bfloat16", shape, Uint16Array.from(expected)));
+      expect(parts.map((part) => base.weights.locate(part.name).length)).toEqual(parts.map((part) => 2 * part.rows * shape.slice(1).reduce((n, d) => n * d, 1)));
+    }
+    expect(base.apart).toBe(false);
+  });
+
+  test("is the checkpoint itself where it has that dtype: nothing is written, and each tensor lies where its file says", async () => {
+    const folder = join(root, "straight");
+    const tensors = writeTinyLlama(folder, { dtype: "float16" });
+    const before = readdirSync(must(process.env["FEDTUNE_CACHE"], "cache")).length;
+    const base = await prepareBase(folder, model, { dtype: "float16" });
+    expect([base.apart, readdirSync(must(process.env["FEDTUNE_CACHE"], "cache")).length]).toEqual([true, before]);
+    const bytes = readFileSync(join(folder, "model.safetensors"));
+    for (const [name, { data }] of tensors) {
+      const { file, offset, length } = base.weights.locate(name);
+      expect([join(base.weights.folder, file), bytes.subarray(offset, offset + length)]).toEqual([join(folder, "model.safetensors"), Buffer.from(data.buffer, data.byteOffset, data.byteLength)]);
+    }
+    // Another half precision is another base.
+    expect((await prepareBase(folder, model, { dtype: "bfloat16" })).apart).toBe(false);
+  });
+
+  test("a weight that float16 cannot hold is refused by name", async () => {
+    const folder = folderWith("wide", (tensors) => {
+      const t = must(tensors.get(Q), Q);
+      tensors.set(Q, tensor("float32", t.shape, (t.data as Float32Array).with(5, -70_000)));
+    });
+    await expect(prepareBase(folder, model, { dtype: "float16" })).rejects.toMatchObject({ code: "model", message: expect.stringMatching(/model\.layers\.1\.self_attn\.qkv_proj\.weight: expected values within float16's range of ±65,504, got -70000\. Run with runtime\.compute=bfloat16/) });
+    expect((await prepareBase(folder, model, { dtype: "bfloat16" })).apart).toBe(false);
   });
 });

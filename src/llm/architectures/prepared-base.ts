@@ -5,7 +5,7 @@
 import { basename, dirname } from "node:path";
 import { didYouMean, FedtuneError, must } from "../../core/base/errors.ts";
 import { canonicalJson, sha256 } from "../../core/base/hash.ts";
-import { elementCount, formatShape, sameShape } from "../../core/base/tensor.ts";
+import { bytesPerElement, elementCount, formatShape, isHalf, sameShape, type ComputeDType } from "../../core/base/tensor.ts";
 import { openCheckpoint } from "../../core/formats/checkpoint.ts";
 import type { Checkpoint } from "../../core/formats/checkpoint.ts";
 import { readSafetensorsHeader } from "../../core/formats/safetensors.ts";
@@ -13,6 +13,7 @@ import type { TensorDeclaration } from "../../core/formats/safetensors-header.ts
 import { createSafetensorsWriter } from "../../core/formats/safetensors-writer.ts";
 import { cachedFile } from "../../core/store/cache.ts";
 import { hashFile } from "../../core/store/file-hash.ts";
+import { createNarrower, mapCheckpoint } from "./half-base.ts";
 import { declareHead, declareRounded, roundedBase, writeHead, writeRounded, type HeldPrecision, type RoundedBase } from "./quantized-weights.ts";
 import type { WeightFiles } from "../../engine/graph/weights.ts";
 import { checkpointName, type ArchitectureModel, type CheckpointNaming } from "./architecture.ts";
@@ -29,6 +30,8 @@ export interface PreparedBase {
   readonly weights: WeightFiles;
   /** Which tensors are held rounded; undefined: none. */
   readonly rounded: RoundedBase | undefined;
+  /** Whether weights that a product may join lie apart: the checkpoint's own files are mapped. */
+  readonly apart: boolean;
   /** SHA-256 over the checkpoint's files: equal checkpoints have equal hashes. */
   readonly checkpointHash: string;
   /** Number of parameters of the checkpoint's tensors that the model uses. */
@@ -68,43 +71,57 @@ export function readBaseTensor(checkpoint: Checkpoint, model: CheckpointNaming &
   return checkpoint.readFloat32(checkpointName(checkpoint, model, model.tied.get(name) ?? name)).data;
 }
 
-/** Makes the prepared base of a checkpoint, or finds it in the cache. Memory: a few chunks of rows, however large the checkpoint is. */
-export async function prepareBase(folder: string, model: ArchitectureModel, precision: HeldPrecision = "float32"): Promise<PreparedBase> {
+/** How a base is to be held: its linear modules' precision, and the dtype of what is not rounded. */
+export interface BaseForm {
+  readonly precision?: HeldPrecision;
+  readonly dtype?: ComputeDType;
+}
+
+/**
+ * Makes the prepared base of a checkpoint, or finds it in the cache, or maps the checkpoint where nothing changes.
+ * Memory: a few chunks of rows, however large the checkpoint is.
+ */
+export async function prepareBase(folder: string, model: ArchitectureModel, { precision = "float32", dtype = "float32" }: BaseForm = {}): Promise<PreparedBase> {
   const checkpoint = openCheckpoint(folder);
   checkShapes(checkpoint, model);
   const checkpointHash = await hashCheckpoint(checkpoint);
   // The largest first: then each tensor starts at a multiple of its own size in nearly every model.
   const tensors = [...model.tensors].sort((a, b) => elementCount(b.shape) - elementCount(a.shape));
   const rounded = roundedBase(model, precision);
-  const key = sha256(canonicalJson({ LAYOUT_VERSION, checkpointHash, precision, tensors, rounded: [...(rounded?.tensors.keys() ?? [])] }));
+  const parameters = model.tensors.reduce((n, t) => n + elementCount(t.shape), 0);
+  const own = rounded === undefined && isHalf(dtype) ? mapCheckpoint(checkpoint, model, dtype) : undefined;
+  if (own !== undefined) return { weights: own, rounded, apart: true, checkpointHash, parameters };
+  const key = sha256(canonicalJson({ LAYOUT_VERSION, checkpointHash, precision, ...(dtype === "float32" ? {} : { dtype }), tensors, rounded: [...(rounded?.tensors.keys() ?? [])] }));
   const path = await cachedFile(`base/${key}.safetensors`, async (temporaryPath) => {
     const declarations = tensors.flatMap((t): readonly TensorDeclaration[] => {
       const own = rounded?.tensors.get(t.name);
       if (rounded !== undefined && own !== undefined) return declareRounded(rounded.precision, own);
-      return [{ name: t.name, dtype: "float32", shape: t.shape }, ...(rounded !== undefined && t === rounded.head ? declareHead(rounded.precision, t) : [])];
+      return [{ name: t.name, dtype, shape: t.shape }, ...(rounded !== undefined && t === rounded.head ? declareHead(rounded.precision, t) : [])];
     });
     using writer = createSafetensorsWriter(temporaryPath, declarations, { align: PAGE_BYTES });
     const rowsOf = createRowReader(checkpoint, model);
+    const inDtype = createNarrower(dtype);
     for (const t of tensors) {
       const rows = rowsOf(t);
       const own = rounded?.tensors.get(t.name);
       if (rounded !== undefined && own !== undefined) writeRounded(rounded.precision, own, { rows, writer });
-      else for (const { first, count, values } of rows.chunks()) writer.writeBlock(t.name, { row: first, column: 0, rows: count, columns: rows.columns, data: values });
+      else for (const { first, count, values } of rows.chunks()) writer.writeBlock(t.name, { row: first, column: 0, rows: count, columns: rows.columns, data: inDtype(t.name, values) });
       if (rounded !== undefined && t === rounded.head) writeHead(rounded.precision, t, { rows, writer });
     }
     writer.finish();
   });
-  return { weights: mapSafetensors(path, tensors.filter(({ name }) => rounded?.tensors.has(name) !== true)), rounded, checkpointHash, parameters: model.tensors.reduce((n, t) => n + elementCount(t.shape), 0) };
+  return { weights: mapSafetensors(path, tensors.filter(({ name }) => rounded?.tensors.has(name) !== true)), rounded, apart: false, checkpointHash, parameters };
 }
 
 /** Weights of one safetensors file, to be mapped: tensors whole, and the rows of those that are joined in them by their own names. */
 function mapSafetensors(path: string, tensors: readonly BaseTensor[]): WeightFiles {
   const entries = readSafetensorsHeader(path).tensors;
   const parts = new Map(tensors.flatMap(({ name: joined, shape, parts: own }) => {
-    let end = must(entries.get(joined), joined).start;
+    const { start: first, dtype } = must(entries.get(joined), joined);
+    let end = first;
     return own.map(({ name, rows }): [string, { readonly start: number; readonly end: number }] => {
       const start = end;
-      end += 4 * rows * elementCount(shape.slice(1));
+      end += bytesPerElement(dtype) * rows * elementCount(shape.slice(1));
       return [name, { start, end }];
     });
   }));

@@ -5,7 +5,7 @@ import { IGNORED_LABEL } from "../data/types.ts";
 import { createStopFilter } from "../text/stop-filter.ts";
 import type { ScoredText, Trainer } from "../training/types.ts";
 import type { ChoiceQuestion, Judged, Judgement, Json, LossQuestion, Question, ScoredChoice, WrittenAnswer, WrittenQuestion } from "./benchmark.ts";
-import { commonLength, encodeText, fitShots, groupByShared, promptText, type PromptContext } from "./prompts.ts";
+import { commonLength, fitShots, groupByShared, promptText, type PromptContext, type PromptGroup } from "./prompts.ts";
 
 export interface AskContext extends PromptContext {
   readonly trainer: Trainer;
@@ -47,19 +47,21 @@ interface EncodedChoice {
   readonly own: Int32Array;
 }
 
-function encodeChoice(question: ChoiceQuestion, choice: string, context: AskContext): EncodedChoice {
-  const before = encodeText(promptText(question.prompt), context).length;
-  const whole = encodeText(promptText(question.prompt) + choice, context);
-  const at = Math.min(before, whole.length - 1);
-  if (at < 1) throw new FedtuneError("data", { where: `${context.benchmark}, ${question.id}`, expected: "a prompt and choices of at least one token each", got: JSON.stringify(promptText(question.prompt).slice(-40) + choice), remedy: "Mend or remove the question" });
-  return { before: whole.subarray(0, at), own: whole.subarray(at) };
+function encodeChoices(question: ChoiceQuestion, { encode }: PromptGroup<ChoiceQuestion>, { benchmark }: AskContext): readonly EncodedChoice[] {
+  const before = encode(question).length;
+  return question.choices.map((choice) => {
+    const whole = encode(question, choice);
+    const at = Math.min(before, whole.length - 1);
+    if (at < 1) throw new FedtuneError("data", { where: `${benchmark}, ${question.id}`, expected: "a prompt and choices of at least one token each", got: JSON.stringify(promptText(question.prompt).slice(-40) + choice), remedy: "Mend or remove the question" });
+    return { before: whole.subarray(0, at), own: whole.subarray(at) };
+  });
 }
 
 async function* askChoices(questions: readonly ChoiceQuestion[], context: AskContext): AsyncGenerator<AskedQuestion> {
   let done = 0;
-  for (const group of groupByShared(fitShots(questions, context))) {
-    for (const part of chunks(group, TEXTS_PER_CALL)) {
-      const encoded = part.map((question) => question.choices.map((choice) => encodeChoice(question, choice, context)));
+  for (const group of groupByShared(fitShots(questions, context), context)) {
+    for (const part of chunks(group.questions, TEXTS_PER_CALL)) {
+      const encoded = part.map((question) => encodeChoices(question, group, context));
       const length = commonLength(encoded.flat().map(({ before }) => before));
       const shared = encoded[0]?.[0]?.before.slice(0, length) ?? new Int32Array();
       const texts = encoded.map((choices): ScoredText => {
@@ -124,13 +126,13 @@ async function* askWritten(all: readonly WrittenQuestion[], places: ReadonlyMap<
   const fitting = fitShots(all, context);
   // Rows of one call are drawn and ended alike.
   const bySampling = Map.groupBy(fitting, ({ sampling, samples }) => JSON.stringify([sampling, samples]));
-  for (const group of [...bySampling.values()].flatMap(groupByShared)) {
-    const prompts = group.map((question): WrittenPrompt => ({ question, ids: encodeText(promptText(question.prompt), context), place: must(places.get(question.id), "place") }));
+  for (const group of [...bySampling.values()].flatMap((alike) => groupByShared(alike, context))) {
+    const prompts = group.questions.map((question): WrittenPrompt => ({ question, ids: group.encode(question), place: must(places.get(question.id), "place") }));
     const length = commonLength(prompts.map(({ ids }) => ids));
     const shared = prompts[0]?.ids.slice(0, length) ?? new Int32Array();
     // Like lengths meet: shorter prompts are padded.
     prompts.sort((a, b) => a.ids.length - b.ids.length || a.place - b.place);
-    const { sampling, samples } = must(group[0], "question");
+    const { sampling, samples } = must(group.questions[0], "question");
     for (const part of chunks(prompts, Math.max(1, Math.floor(context.batchSize / samples)))) {
       const rows = part.flatMap((prompt) => Array.from({ length: samples }, (_, sample) => ({ ids: prompt.ids.subarray(length), draw: prompt.place * SAMPLES + sample })));
       const texts = await context.trainer.generate(

@@ -11,14 +11,14 @@ import type { BenchmarkContext } from "./benchmark.ts";
 const FOLDER = "FEDTUNE_DATA";
 
 /**
- * The path of a benchmark's file: the one given, relative to the context's folder, else `file` in the folder of FEDTUNE_DATA.
+ * The path of a benchmark's file for `readRows`: the one given as it stands, else `file` in the folder of FEDTUNE_DATA.
  * @throws FedtuneError("data") that says where it was looked for
  */
 export async function findDataFile(path: string | undefined, file: string, { baseFolder }: Pick<BenchmarkContext, "baseFolder">): Promise<string> {
-  if (path !== undefined) return resolve(baseFolder, path);
+  if (path !== undefined) return path;
   const folder = process.env[FOLDER] ?? "";
-  const found = join(folder, file);
-  if (folder !== "" && existsSync(found)) return resolve(found);
+  const found = resolve(baseFolder, join(folder, file));
+  if (folder !== "" && existsSync(found)) return found;
   throw new FedtuneError("data", { where: file, expected: `the file in the folder that ${FOLDER} names`, got: folder === "" ? `no ${FOLDER}` : `no such file in ${folder}`, remedy: `Set ${FOLDER} to a folder that holds ${file}, or give the file itself by path=…` });
 }
 

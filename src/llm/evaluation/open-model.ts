@@ -1,11 +1,13 @@
 /** Opens a model, under an adapter where one is given, for being judged: nothing will be trained. */
 import type { NamedTensors } from "../../core/base/tensor.ts";
+import { openCheckpoint } from "../../core/formats/checkpoint.ts";
 import { resolveModelFolder } from "../../core/store/hub.ts";
 import { readAdapterSettings } from "../adapters/adapter-folder.ts";
 import { bindAdapter } from "../adapters/all.ts";
 import { openArchitecture } from "../architectures/all.ts";
+import { commonDtype } from "../architectures/half-base.ts";
 import { loadTokenizer, requireTokenizerFits, type Tokenizer } from "../text/tokenizer.ts";
-import { resolveDevice, resolveRuntime } from "../training/resolve-runtime.ts";
+import { resolveCompute, resolveDevice, resolveRuntime } from "../training/resolve-runtime.ts";
 import { runtimeSchema, trainingSchema, type RuntimeSettings } from "../training/settings.ts";
 import { NO_EXAMPLES } from "../training/setup.ts";
 import { createTrainer } from "../training/trainer.ts";
@@ -17,6 +19,7 @@ export interface JudgedModelOptions {
   readonly revision?: string;
   /** Folder of a PEFT adapter. */
   readonly adapter?: string;
+  /** Absent: on the CPU, in float32. */
   readonly runtime?: Partial<RuntimeSettings>;
 }
 
@@ -40,11 +43,12 @@ export async function openJudgedModel({ model: name, revision, adapter, runtime 
   requireTokenizerFits(tokenizer, model.vocabSize);
   const settings = adapter === undefined ? undefined : { ...readAdapterSettings(adapter), init_from: adapter };
   const bound = settings === undefined ? undefined : bindAdapter(settings, model);
-  const wanted = runtimeSchema.parse({ device: "cpu", ...runtime });
-  const { device } = await resolveDevice(wanted);
+  const wanted = runtimeSchema.parse({ device: "cpu", compute: "float32", ...runtime });
+  const device = await resolveDevice(wanted);
+  const compute = await resolveCompute(wanted, { device, checkpoint: commonDtype(openCheckpoint(modelFolder), model) });
   const trainer = await createTrainer({
     modelFolder, ...(settings === undefined ? {} : { adapter: settings }), inferenceOnly: true, training: trainingSchema.parse({}),
-    runtime: await resolveRuntime(wanted, { hiddenSize: model.hiddenSize, clients: 1, stepTokens: 1, device }), data: NO_EXAMPLES, packTokens: 1, seed: 0,
+    runtime: await resolveRuntime(wanted, { hiddenSize: model.hiddenSize, clients: 1, stepTokens: 1, device: device.device, compute }), data: NO_EXAMPLES, packTokens: 1, seed: 0,
   });
   try {
     return {

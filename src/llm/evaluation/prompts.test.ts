@@ -1,8 +1,9 @@
 import fc from "fast-check";
+import { existsSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { loadTokenizer } from "../text/tokenizer.ts";
 import type { ChoiceQuestion, Prompt } from "./benchmark.ts";
-import { commonLength, encodeText, fitShots, groupByShared, type PromptContext } from "./prompts.ts";
+import { commonLength, encodeText, fitShots, GroupEncoder, groupByShared, type PromptContext } from "./prompts.ts";
 
 const tokenizer = loadTokenizer("assets/stories260k");
 const context: PromptContext = { tokenizer, contextTokens: 512, bos: "always", benchmark: "quiz" };
@@ -63,7 +64,31 @@ test("what sequences have in common leaves each a token of its own", () => {
   }));
 });
 
+describe("texts of one beginning are encoded as if whole", () => {
+  const RESTS = ["Find all c.", "\nA. one", " 12 eggs", "", "…what?", "A", "  two spaces"];
+  const BEGINNINGS = ["Q: How many?\nA: The answer is 6.\n\n", "One two three", "none-of-them\n\n", "ends with a space ", ""];
+  const shared = "../shared/models/minimind2-small";
+  test.each([["a tokenizer of sentence pieces", "assets/stories260k"], ["one of bytes (../shared)", shared]])("%s", (_, path) => {
+    if (!existsSync(path)) return;
+    const own = { tokenizer: loadTokenizer(path), bos: "always" } as const;
+    for (const beginning of BEGINNINGS) {
+      const encoder = new GroupEncoder(beginning, own);
+      for (const rest of RESTS) expect([beginning, rest, ...encoder.encode(rest)]).toEqual([beginning, rest, ...encodeText(beginning + rest, own)]);
+    }
+  });
+
+  test("and the beginning is encoded once where it may be", () => {
+    let letters = 0;
+    const counting = { ...tokenizer, encode: (text: string) => (letters += text.length, Int32Array.from(text, (c) => c.codePointAt(0) ?? 0)) };
+    const encoder = new GroupEncoder("a long beginning of words", { tokenizer: { ...counting }, bos: "always" });
+    for (const rest of ["x", "y"]) encoder.encode(rest);
+    letters = 0;
+    encoder.encode("z");
+    expect(letters).toBe(" wordsz".length);
+  });
+});
+
 test("questions are grouped by what they begin with, those alone together", () => {
   const [a, b, c, d] = ["x", "y", "x", "z"].map((shot, i) => question(`${i}`, { shots: [shot] }));
-  expect(groupByShared([a, b, c, d].flatMap((q) => q ?? [])).map((group) => group.map(({ id }) => id))).toEqual([["0", "2"], ["1", "3"]]);
+  expect(groupByShared([a, b, c, d].flatMap((q) => q ?? []), context).map(({ questions }) => questions.map(({ id }) => id))).toEqual([["0", "2"], ["1", "3"]]);
 });

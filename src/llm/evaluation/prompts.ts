@@ -28,6 +28,43 @@ export function encodeText(text: string, { tokenizer, bos }: Pick<PromptContext,
   return wanted ? Int32Array.of(bosId, ...ids) : ids;
 }
 
+/** A space between two words: no tokenizer's pieces reach across it from the left, so that text may be cut before it. */
+const BETWEEN_WORDS = /(?<=[\p{L}\p{N}]) (?=[\p{L}\p{N}])/gu;
+/** Texts that a cut is tried on. */
+const TRIALS = 2;
+
+/** Encodes texts of one beginning: that is encoded once where the tokenizer lets it be, which the first texts show. */
+export class GroupEncoder {
+  readonly #context: Pick<PromptContext, "tokenizer" | "bos">;
+  readonly #shared: string;
+  readonly #cut: number;
+  readonly #begin: Int32Array;
+  #trials = 0;
+  #whole: boolean;
+
+  constructor(shared: string, context: Pick<PromptContext, "tokenizer" | "bos">) {
+    this.#context = context;
+    this.#shared = shared;
+    this.#cut = [...shared.matchAll(BETWEEN_WORDS)].at(-1)?.index ?? 0;
+    this.#whole = this.#cut === 0;
+    this.#begin = this.#whole ? new Int32Array() : encodeText(shared.slice(0, this.#cut), context);
+  }
+
+  /** Token ids of the beginning and what follows it, as `encodeText` of both. */
+  encode(rest: string): Int32Array {
+    if (this.#whole) return encodeText(this.#shared + rest, this.#context);
+    const end = this.#context.tokenizer.encode(this.#shared.slice(this.#cut) + rest, { addSpecialTokens: false });
+    const ids = new Int32Array(this.#begin.length + end.length);
+    ids.set(this.#begin);
+    ids.set(end, this.#begin.length);
+    if (this.#trials >= TRIALS) return ids;
+    this.#trials++;
+    const known = encodeText(this.#shared + rest, this.#context);
+    this.#whole = known.length !== ids.length || known.some((id, i) => id !== ids[i]);
+    return known;
+  }
+}
+
 /** Tokens that texts encoded together may have beyond the sum of their own: joints hardly ever cost one. */
 const JOINT_TOKENS = 16;
 
@@ -111,9 +148,20 @@ export function commonLength(sequences: readonly ArrayLike<number>[]): number {
   return Math.max(0, length);
 }
 
+/** Questions that begin alike, and a way to encode them. */
+export interface PromptGroup<Q extends Prompted> {
+  readonly questions: readonly Q[];
+  /** Token ids of a question's prompt, and of a text after it. */
+  readonly encode: (question: Q, after?: string) => Int32Array;
+}
+
 /** Questions by what they begin with; those that share it with nobody are one group. */
-export function groupByShared<Q extends Prompted>(questions: readonly Q[]): readonly (readonly Q[])[] {
-  const groups = [...Map.groupBy(questions, ({ prompt }) => sharedText(prompt)).values()];
-  const alone = groups.filter((group) => group.length === 1).flat();
-  return [...groups.filter((group) => group.length > 1), ...(alone.length > 0 ? [alone] : [])];
+export function groupByShared<Q extends Prompted>(questions: readonly Q[], context: Pick<PromptContext, "tokenizer" | "bos">): readonly PromptGroup<Q>[] {
+  const groups = [...Map.groupBy(questions, ({ prompt }) => sharedText(prompt))];
+  const alone = groups.flatMap(([, group]) => (group.length === 1 ? group : []));
+  const together = groups.filter(([, group]) => group.length > 1).map(([shared, group]): PromptGroup<Q> => {
+    const encoder = new GroupEncoder(shared, context);
+    return { questions: group, encode: ({ prompt }, after = "") => encoder.encode(prompt.own + after) };
+  });
+  return [...together, ...(alone.length > 0 ? [{ questions: alone, encode: ({ prompt }: Q, after = "") => encodeText(promptText(prompt) + after, context) }] : [])];
 }

@@ -42,6 +42,9 @@ export interface AskedRows {
   readonly hasClients: boolean;
 }
 
+/** `1 row is`, `3 rows are`. */
+export const rowsAre = (count: number): string => (count === 1 ? "1 row is" : `${count} rows are`);
+
 /** Names of clients that stand for nobody: rows of the global test. */
 const NOBODY = new Set(["-1", ""]);
 

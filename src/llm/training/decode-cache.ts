@@ -21,7 +21,7 @@ export interface DecodeCacheStart {
 
 /** A cache of X rows. */
 export class DecodeCache {
-  readonly #rows: number;
+  #rows: number;
   readonly #heads: number;
   readonly #width: number;
   /** Keys that are filled, and for which there is room. */
@@ -89,6 +89,20 @@ export class DecodeCache {
     for (let row = 0; row < this.#rows; row++) positions.set(this.#positions.subarray(row * (from + 1), row * (from + 1) + this.#length), row * (to + 1));
     this.#positions = positions;
     this.#room = to;
+  }
+
+  /** Goes on with these rows alone, in this order. */
+  keep(rows: readonly number[]): void {
+    const size = this.#heads * this.#room * this.#width;
+    for (const [name, old] of this.#states) {
+      const kept = new Float32Array(rows.length * size);
+      rows.forEach((row, i) => kept.set(old.subarray(row * size, (row + 1) * size), i * size));
+      this.#states.set(name, kept);
+    }
+    const positions = new Int32Array(rows.length * (this.#room + 1));
+    rows.forEach((row, i) => positions.set(this.#positions.subarray(row * (this.#room + 1), (row + 1) * (this.#room + 1)), i * (this.#room + 1)));
+    this.#positions = positions;
+    this.#rows = rows.length;
   }
 
   /** What a run is fed for tokens at these positions, one a row: past_key_i, past_value_i and key_positions `[X, S]`. Valid until `append`. */

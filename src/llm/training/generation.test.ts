@@ -60,6 +60,21 @@ describe("generation with a cache", () => {
     expect(new Set(together.map(String)).size).toBeGreaterThan(2);
   });
 
+  test("goes on with fewer rows as texts end, each as if it were alone", async () => {
+    const prompts = PROMPTS.map((make) => make());
+    const options = { ...DRAWN, maxNewTokens: 60, stop: ["."] };
+    const together = await generate(prompts, options);
+    const lengths = together.map((ids) => ids.length);
+    // Rows leave one after another, and the last one goes on alone.
+    expect(new Set(lengths).size).toBeGreaterThan(2);
+    const full = { session: await opened.sessions.generate(false), model: opened.model, adapted: undefined };
+    for (const [row, text] of together.entries()) {
+      const start = prompts[row] ?? [];
+      const logits = await fullLogits(full, [...start, ...text.slice(0, -1)]);
+      expect(text.map((_, i) => sampleToken(logits.subarray((start.length - 1 + i) * opened.model.vocabSize, (start.length + i) * opened.model.vocabSize), options, row, i))).toEqual(text);
+    }
+  });
+
   test("goes on where the room of its cache ends, in rows of unequal length", async () => {
     const prompts = [prompt("Once upon a time, there was a"), prompt("A")];
     const texts = await generate(prompts, { ...GREEDY, maxNewTokens: 150 });

@@ -38,6 +38,9 @@ export interface GenerationContext {
   readonly onToken: (row: number, id: number) => void;
 }
 
+/** Rows whose texts have ended leave the batch once so many of its rows go on at most: leaving copies the others' keys and values. */
+const LIVE_SHARE = 0.75;
+
 /** How a text stands while it grows. */
 interface Text {
   readonly ids: number[];
@@ -124,13 +127,16 @@ export async function generateTexts(context: GenerationContext, prompts: readonl
     key_positions: keyPositions, ...(await startCache(context, rows)), ...adapted?.feeds,
   });
   let cache: DecodeCache | undefined;
+  /** The text of each row of the batch. */
+  let batch: readonly number[] = texts.map((_, row) => row);
   for (let step = 0; ; step++) {
     // The graph declares logits as float32.
     const logits = must(out["logits"], "logits").data as Float32Array;
-    const next = texts.map((text, row) => {
+    let next = batch.map((row, at) => {
+      const text = must(texts[row], "text");
       if (text.done) return 0;
       const place = context.places?.[row] ?? row;
-      const id = sampleToken(logits.subarray(row * model.vocabSize, (row + 1) * model.vocabSize), options, context.draws?.[place] ?? place, step);
+      const id = sampleToken(logits.subarray(at * model.vocabSize, (at + 1) * model.vocabSize), options, context.draws?.[place] ?? place, step);
       if (accept(text, id, { options, tokenizer })) context.onToken(place, id);
       else text.done = true;
       return id;
@@ -139,8 +145,14 @@ export async function generateTexts(context: GenerationContext, prompts: readonl
     if (context.aborted()) throw interrupted("generation");
     if (cache === undefined) cache = new DecodeCache({ outputs: out, layers: model.layers, positions: keyPositions });
     else cache.append(out);
-    const places = Int32Array.from(padding, (pad) => keys + step - pad);
-    const shape = [clients, rowsEach, 1];
+    const live = batch.flatMap((row, at) => (texts[row]?.done === true ? [] : [at]));
+    // Rows of several adapters stay: each has as many.
+    if (clients === 1 && live.length <= LIVE_SHARE * batch.length) {
+      cache.keep(live);
+      [batch, next] = [live.map((at) => batch[at] ?? 0), live.map((at) => next[at] ?? 0)];
+    }
+    const places = Int32Array.from(batch, (row) => keys + step - (padding[row] ?? 0));
+    const shape = [clients, batch.length / clients, 1];
     out = await (await context.decode()).run({ ids: tensor("int32", shape, Int32Array.from(next)), positions: tensor("int32", shape, places), ...cache.feeds(places), ...adapted?.feeds });
   }
   return texts.map((text) => Int32Array.from(text.ids));

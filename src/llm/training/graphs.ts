@@ -11,14 +11,17 @@ import * as g from "../../engine/graph/operations.ts";
 import type { Graph } from "../../engine/graph/types.ts";
 import type { Value } from "../../engine/graph/value.ts";
 import { gradient } from "../../engine/passes/gradient.ts";
+import type { HalfPrecisionOptions } from "../../engine/passes/half-precision.ts";
 import type { Sizes } from "../../engine/passes/memory-model.ts";
 import { recompute } from "../../engine/passes/recompute.ts";
+import { settleCasts } from "../../engine/passes/settle-casts.ts";
 import type { AdapterTensors, BoundAdapter, ParameterSpec } from "../adapters/adapter.ts";
 import type { ArchitectureModel } from "../architectures/architecture.ts";
 import type { AdapterHooks, LayerCache } from "../architectures/sites.ts";
 import { packSight, positionSight } from "../architectures/attention.ts";
 import { roundedLoss, type RoundedBase } from "../architectures/quantized-weights.ts";
 import { ForwardPass, type PassModel } from "../architectures/forward-pass.ts";
+import { continueForward, finishForward } from "./compute-precision.ts";
 import { flatSize, joinParameters, splitParameters } from "./flat.ts";
 
 /** A model, under an adapter or bare. */
@@ -27,11 +30,15 @@ export interface AdaptedModel {
   readonly adapter: BoundAdapter | undefined;
   /** Which tensors of the prepared base are held rounded; absent: none. */
   readonly rounded?: RoundedBase | undefined;
+  /** Whether weights that a product may join lie apart in their files. */
+  readonly apart?: boolean | undefined;
+  /** How the base and activations are held in half precision; absent: in float32. */
+  readonly half?: HalfPrecisionOptions | undefined;
 }
 
 /** The model as a forward pass takes it. */
-export function passModel({ model, rounded }: AdaptedModel): PassModel {
-  return { ...model, rounded };
+export function passModel({ model, rounded, apart }: AdaptedModel): PassModel {
+  return { ...model, rounded, apart };
 }
 
 export interface LossGraphOptions {
@@ -172,27 +179,30 @@ export function labelledLoss({ model, adapter, rounded }: AdaptedModel, pass: Fo
  * Under a budget, what does not fit is made again in the backward pass: the same result in less memory.
  */
 export function trainGraph(adapted: AdaptedModel, options: LossGraphOptions & { readonly budget?: ActivationBudget | undefined }): { readonly graph: Graph; readonly masks: readonly MaskInput[] } {
-  const { builder, attached, nll, masks } = buildLoss(adapted, options, true);
-  const { flat, tensors } = must(attached, "an adapter to train");
+  const forward = buildLoss(adapted, options, true);
+  const { tensors, flat: given } = must(forward.attached, "an adapter to train");
+  const ownPenalty = adapted.adapter?.penalty?.(tensors); // [C]
+  const { builder, value } = continueForward(forward.builder, adapted.half, [forward.nll, ...(ownPenalty === undefined ? [] : [ownPenalty])]);
+  const [nll, flat, penalty] = [value(forward.nll.id), value(given.id), ownPenalty === undefined ? undefined : value(ownPenalty.id)];
   const seed = builder.input("weights", "float32", nll.shape);
   const accumulated = builder.input("accumulated", "float32", flat.shape);
   const slope = must(gradient(builder, { value: nll, seed }, [flat])[0], "gradient of the parameters");
-  const penalty = adapted.adapter?.penalty?.(tensors); // [C]
   // The optimiser divides by the step's labelled tokens: a penalty on the mean loss weighs as much as the tokens of this pass.
   const regular = penalty === undefined ? undefined : gradient(builder, { value: penalty, seed: g.reshape(g.reduceSum(seed, [1]), penalty.shape) }, [flat])[0];
   builder.output("nll", nll);
   builder.output("accumulated_out", g.add(accumulated, regular === undefined ? slope : g.add(slope, regular)));
-  const graph = builder.finish();
-  const { budget } = options;
   // The seed is the first value after the forward pass.
-  return { graph: budget === undefined ? graph : recompute(graph, { boundary: seed.id, ...budget }).graph, masks };
+  const boundary = seed.id;
+  const graph = adapted.half === undefined ? builder.finish() : settleCasts(builder.finish(), boundary);
+  const { budget } = options;
+  return { graph: budget === undefined ? graph : recompute(graph, { boundary, ...budget }).graph, masks: forward.masks };
 }
 
 /** The forward pass alone: the inputs of `trainGraph` less weights, accumulated, anchor and masks; parameters only where there is an adapter. Output nll `[C, L]`. */
 export function lossGraph(adapted: AdaptedModel, options: LossGraphOptions): Graph {
   const { builder, nll } = buildLoss(adapted, options, false);
   builder.output("nll", nll);
-  return builder.finish();
+  return finishForward(builder, adapted.half);
 }
 
 /** Position of a key that no query may see. */
@@ -219,7 +229,7 @@ export function generateGraph(adapted: AdaptedModel, clients: Dim): Graph {
   const last = g.gatherRows(model.forward(pass), rows); // [C, L, D]
   builder.output("logits", logitsOf(pass, model, last));
   outputCache(builder, pass);
-  return builder.finish();
+  return finishForward(builder, adapted.half);
 }
 
 export interface DecodeGraphOptions {
@@ -249,7 +259,7 @@ export function decodeGraph(adapted: AdaptedModel, { clients, rows, weightsFirst
   const pass = new ForwardPass(builder, passModel(adapted), { ids, positions, sight, past, keys: "S", oneToken: { weightsFirst } }, attached?.hooks ?? {});
   builder.output("logits", logitsOf(pass, model, model.forward(pass)));
   outputCache(builder, pass);
-  return builder.finish();
+  return finishForward(builder, adapted.half);
 }
 
 /** Keys and values of earlier tokens as inputs, past_key_i and past_value_i `[X, K, P, E]`. */

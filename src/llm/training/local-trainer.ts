@@ -1,5 +1,6 @@
 /** A model with its data on this thread: what a worker runs, and what tests call directly. */
 import { FedtuneError, interrupted, must } from "../../core/base/errors.ts";
+import { isHalf } from "../../core/base/tensor.ts";
 import { openCheckpoint } from "../../core/formats/checkpoint.ts";
 import type { BoundAdapter } from "../adapters/adapter.ts";
 import { bindAdapter } from "../adapters/all.ts";
@@ -12,6 +13,7 @@ import { stackClients } from "../data/stack.ts";
 import { loadTokenizer } from "../text/tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { batchFeeds } from "./batch-feeds.ts";
+import { halfPrecisionOf } from "./compute-precision.ts";
 import { EarlierTexts } from "./earlier-text.ts";
 import { adaptedBy, generateByAdapter } from "./generate-by-adapter.ts";
 import type { AdaptedModel } from "./graphs.ts";
@@ -52,9 +54,11 @@ export async function openModel(setup: TrainerSetup): Promise<OpenedModel> {
   const { modelFolder, adapter: settings, seed } = setup;
   const model = await openArchitecture(modelFolder);
   const adapter = settings === undefined ? undefined : bindFor(settings, model, setup);
-  await requireExact(setup.runtime.basePrecision);
-  const base = await prepareBase(modelFolder, model, setup.runtime.basePrecision);
-  const sessions = new SessionPool({ model, adapter, rounded: base.rounded, weights: base.weights, runtime: setup.runtime, training: setup.training, packTokens: setup.packTokens });
+  const { basePrecision, compute } = setup.runtime;
+  await requireExact(basePrecision);
+  const base = await prepareBase(modelFolder, model, { precision: basePrecision, dtype: compute });
+  const half = isHalf(compute) ? halfPrecisionOf(model, compute) : undefined;
+  const sessions = new SessionPool({ model, adapter, rounded: base.rounded, apart: base.apart, half, weights: base.weights, runtime: setup.runtime, training: setup.training, packTokens: setup.packTokens });
   const opened = settings === undefined || adapter === undefined ? undefined : new OpenedAdapter({ settings, adapter, seed, context: startContext(modelFolder, model), encoder: () => sessions.encoder() });
   return { model, adapter, sessions, opened };
 }

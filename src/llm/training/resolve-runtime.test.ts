@@ -1,6 +1,7 @@
 import { availableParallelism, totalmem } from "node:os";
 import { expect, test } from "vitest";
-import { holdPrecision, requireExact, resolveRuntime } from "./resolve-runtime.ts";
+import type { MachineDevices } from "../../engine/runtime/machine-devices.ts";
+import { holdPrecision, requireExact, resolveCompute, resolveRuntime } from "./resolve-runtime.ts";
 import { runtimeSchema } from "./settings.ts";
 
 const auto = runtimeSchema.parse({});
@@ -22,10 +23,10 @@ test("a model's width decides how many tokens a pass takes", async () => {
   expect(await tokens(64)).toBeGreaterThan(await tokens(512));
 });
 
-test("activations may take three quarters of the base in float32, within bounds, unless a size is set or none", async () => {
+test("activations may take half of the base in float32, within bounds, unless a size is set or none", async () => {
   const bytes = async (activation_memory: string, parameters: number): Promise<number | undefined> =>
     (await resolveRuntime(runtimeSchema.parse({ activation_memory }), { hiddenSize: 64, clients: 1, stepTokens: 1, parameters })).activationBytes;
-  expect([await bytes("auto", 3e6), await bytes("auto", 100e6), await bytes("auto", 1e12)]).toEqual([256e6, 300e6, Math.floor(totalmem() / 4)]);
+  expect([await bytes("auto", 3e6), await bytes("auto", 200e6), await bytes("auto", 1e12)]).toEqual([256e6, 400e6, Math.floor(totalmem() / 4)]);
   expect([await bytes("512MB", 1), await bytes("1.5 GB", 1), await bytes("700b", 1), await bytes("none", 1)]).toEqual([512e6, 1.5e9, 700, undefined]);
   for (const wrong of ["512", "MB", "-1MB", "1.MB"]) await expect(bytes(wrong, 1)).rejects.toThrow("expected a size such as 512MB or 1.5GB");
 });
@@ -48,4 +49,19 @@ test("on this machine a resolved base of 8 bits is exact", async () => {
   const { basePrecision } = await resolveRuntime(runtimeSchema.parse({ base_precision: "int8" }), { hiddenSize: 64, clients: 1, stepTokens: 1 });
   await requireExact(basePrecision);
   expect(["int8", "uint8"]).toContain(basePrecision);
+});
+
+test("half precision lets activations take half of what its base takes", async () => {
+  const bytes = async (compute: "float32" | "float16"): Promise<number | undefined> => (await resolveRuntime(auto, { hiddenSize: 64, clients: 1, stepTokens: 1, parameters: 300e6, compute })).activationBytes;
+  expect([await bytes("float32"), await bytes("float16")]).toEqual([600e6, 300e6]);
+});
+
+test("compute auto is float32 on a CPU, and on a GPU the checkpoint's own half precision where the device has it", async () => {
+  // Only the question that is asked is answered.
+  const machine = (has: string) => ({ whyNotHalf: (_device: string, dtype: string) => Promise.resolve(dtype === has ? undefined : "lacking") }) as unknown as MachineDevices;
+  const chosen = (device: "cpu" | "webgpu", checkpoint: "float32" | "float16" | "bfloat16", has: string) => resolveCompute({ compute: "auto" }, { device: { device, name: "x" }, checkpoint }, machine(has));
+  expect([await chosen("cpu", "float16", "float16"), await chosen("webgpu", "float16", "float16"), await chosen("webgpu", "bfloat16", "float16"), await chosen("webgpu", "bfloat16", "bfloat16"), await chosen("webgpu", "float32", "float16")])
+    .toEqual(["float32", "float16", "float32", "bfloat16", "float32"]);
+  await expect(resolveCompute({ compute: "float16" }, { device: { device: "webgpu", name: "x" }, checkpoint: "float32" }, machine("nothing"))).rejects.toThrow("shader-f16");
+  expect(await resolveCompute({ compute: "float16" }, { device: { device: "webgpu", name: "x" }, checkpoint: "float32" }, machine("float16"))).toBe("float16");
 });

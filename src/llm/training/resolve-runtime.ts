@@ -1,9 +1,11 @@
 /** Resolves the automatic choices of the runtime once, so that a resume reuses them. */
 import { availableParallelism, totalmem } from "node:os";
 import { FedtuneError } from "../../core/base/errors.ts";
+import { bytesPerElement, isHalf, type ComputeDType, type DType } from "../../core/base/tensor.ts";
 import { BYTE_DTYPES, type ByteDType } from "../../engine/graph/byte-weights.ts";
 import { isExactProduct } from "../../engine/runtime/byte-products.ts";
-import { chooseDevice } from "../../engine/runtime/choose-device.ts";
+import { chooseDevice, requireHalf } from "../../engine/runtime/choose-device.ts";
+import { thisMachine } from "../../engine/runtime/machine-devices.ts";
 import type { ChosenDevice } from "../../engine/runtime/choose-device.ts";
 import type { MachineDevices } from "../../engine/runtime/machine-devices.ts";
 import type { Device } from "../../engine/graph/onnx/emitter.ts";
@@ -23,6 +25,8 @@ export interface RuntimeFacts {
   readonly parameters?: number;
   /** What `chooseDevice` chose; absent: the CPU. */
   readonly device?: Device;
+  /** What `resolveCompute` gave; absent: float32. */
+  readonly compute?: ComputeDType;
 }
 
 /** Below this width a pass is bound by the number of nodes, not by arithmetic. */
@@ -35,13 +39,13 @@ const TOKENS = { tiny: 2048, other: 512 } as const;
  */
 const SIDE_BY_SIDE = { tokens: 480, most: 8 } as const;
 
-/** Activations may take three quarters of what the base takes in float32, which is needed anyway; small models get room to keep everything. */
-const ACTIVATIONS = { baseShare: 0.75, leastBytes: 256e6, machineShare: 0.25 } as const;
+/** Activations may take half of the base in the dtype that is computed in, which is needed anyway; small models get room to keep everything. */
+const ACTIVATIONS = { baseShare: 0.5, leastBytes: 256e6, machineShare: 0.25 } as const;
 
-function activationBytes(setting: RuntimeSettings["activation_memory"], parameters: number): number | undefined {
+function activationBytes(setting: RuntimeSettings["activation_memory"], baseBytes: number): number | undefined {
   if (setting === "none") return undefined;
   if (setting !== "auto") return parseSize(setting);
-  return Math.floor(Math.min(totalmem() * ACTIVATIONS.machineShare, Math.max(ACTIVATIONS.leastBytes, ACTIVATIONS.baseShare * 4 * parameters)));
+  return Math.floor(Math.min(totalmem() * ACTIVATIONS.machineShare, Math.max(ACTIVATIONS.leastBytes, ACTIVATIONS.baseShare * baseBytes)));
 }
 
 /**
@@ -68,14 +72,15 @@ export async function requireExact(held: HeldPrecision, isExact: (dtype: ByteDTy
  * The settings with every `auto` replaced. A group is never larger than the clients of a round.
  * @throws what `holdPrecision` throws
  */
-export async function resolveRuntime(settings: RuntimeSettings, { hiddenSize, clients, stepTokens, parameters = 0, device = "cpu" }: RuntimeFacts): Promise<ResolvedRuntime> {
+export async function resolveRuntime(settings: RuntimeSettings, { hiddenSize, clients, stepTokens, parameters = 0, device = "cpu", compute = "float32" }: RuntimeFacts): Promise<ResolvedRuntime> {
   const tiny = hiddenSize <= TINY_WIDTH;
   const { threads, clients_side_by_side: sideBySide, tokens_per_micro_batch: tokens } = settings;
-  const bytes = activationBytes(settings.activation_memory, parameters);
+  const bytes = activationBytes(settings.activation_memory, bytesPerElement(compute) * parameters);
   const fitting = tiny ? Math.min(SIDE_BY_SIDE.most, Math.floor(SIDE_BY_SIDE.tokens / stepTokens)) : 1;
   return {
     device,
     basePrecision: await holdPrecision(settings.base_precision),
+    compute,
     threads: threads === "auto" ? availableParallelism() : threads,
     clientsSideBySide: Math.max(1, Math.min(clients, sideBySide === "auto" ? fitting : sideBySide)),
     tokensPerMicroBatch: tokens === "auto" ? (tiny ? TOKENS.tiny : TOKENS.other) : tokens,
@@ -91,4 +96,15 @@ export async function resolveDevice({ device, base_precision }: RuntimeSettings,
   if (base_precision !== "int8") return await chooseDevice(device, machine);
   if (device === "cpu" || device === "auto") return await chooseDevice("cpu", machine);
   throw new FedtuneError("config", { where: "runtime.base_precision", expected: `float32 or int4 on ${device}, which has no 8-bit products`, got: "int8", remedy: "Choose another precision, or runtime.device=cpu" });
+}
+
+/**
+ * The dtype that a run computes in. `auto`: float32 on the CPU; on a GPU the checkpoint's own half precision where the device can
+ * compute in it, else float32, since another half precision would change the weights.
+ * @throws FedtuneError("resources") where a dtype asked for by name is not the device's, saying what is missing
+ */
+export async function resolveCompute({ compute }: Pick<RuntimeSettings, "compute">, { device, checkpoint }: { readonly device: ChosenDevice; readonly checkpoint: DType }, machine: MachineDevices = thisMachine): Promise<ComputeDType> {
+  if (compute === "auto") return device.device !== "cpu" && isHalf(checkpoint) && (await machine.whyNotHalf(device.device, checkpoint)) === undefined ? checkpoint : "float32";
+  if (isHalf(compute)) await requireHalf(device, compute, machine);
+  return compute;
 }

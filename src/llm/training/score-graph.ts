@@ -5,6 +5,7 @@ import type { Value } from "../../engine/graph/value.ts";
 import { ForwardPass } from "../architectures/forward-pass.ts";
 import { rangeSight } from "../architectures/range-sight.ts";
 import * as g from "../../engine/graph/operations.ts";
+import { finishForward } from "./compute-precision.ts";
 import { attachAdapter, labelledLoss, passModel, pastInputs, type AdaptedModel } from "./graphs.ts";
 
 /**
@@ -27,5 +28,5 @@ export function scoreGraph(adapted: AdaptedModel, maxLabelledRows: number): Grap
   const sight = rangeSight({ numbers: flat(numbers), queryPositions: flat(positions), first, last, keyPositions });
   const pass = new ForwardPass(builder, passModel(adapted), { ids, positions, sight, past, keys: "S" }, attached?.hooks ?? {});
   builder.output("nll", labelledLoss(adapted, pass, { hidden: model.forward(pass), labelledRows, targets, maxLabelledRows }));
-  return builder.finish();
+  return finishForward(builder, adapted.half);
 }

@@ -8,7 +8,8 @@ import { openSession } from "../../engine/runtime/onnx-session.ts";
 import type { Session } from "../../engine/runtime/onnx-session.ts";
 import type { DeviceMemory } from "../../engine/runtime/resident.ts";
 import { decodeGraph, encoderGraph, generateGraph, lossGraph, prefixGraph, trainGraph } from "./graphs.ts";
-import type { ActivationBudget, AdaptedModel, MaskInput } from "./graphs.ts";
+import type { AdaptedModel, MaskInput } from "./graphs.ts";
+import { activationBudget, attentionBlocks, lossOptions } from "./pass-sizes.ts";
 import { scoreGraph } from "./score-graph.ts";
 import type { ResolvedRuntime } from "./setup.ts";
 import type { TrainingSettings } from "./settings.ts";
@@ -20,11 +21,6 @@ export interface PoolOptions extends AdaptedModel {
   /** Longest row of tokens. */
   readonly packTokens: number;
 }
-
-/** Rows below so many tokens are left whole: more nodes cost there what smaller scores save (LOG.md). */
-const CUT_FROM = 384;
-/** Blocks of attention's queries in longer rows: five eighths of the scores, and a quarter of them at a time. */
-const BLOCKS = 4;
 
 /** Holds sessions; disposing of it frees them all. */
 export class SessionPool implements Disposable, AsyncDisposable {
@@ -52,32 +48,17 @@ export class SessionPool implements Disposable, AsyncDisposable {
     return session;
   }
 
-  #lossOptions(clients: number) {
-    const { runtime, packTokens } = this.#options;
-    const perClient = Math.max(packTokens, runtime.tokensPerMicroBatch);
-    return { clients: clients === 1 ? 1 : "C", maxLabelledRows: perClient * clients, attentionBlocks: this.attentionBlocks } as const;
-  }
-
   /** What the length of rows that `train` and `loss` are fed must be a multiple of. */
   get attentionBlocks(): number {
-    return this.#options.packTokens < CUT_FROM ? 1 : BLOCKS;
-  }
-
-  /** The budget of a pass of `clients` clients at its largest: as many full rows as a micro-batch takes, every token labelled. */
-  #budget(clients: number): ActivationBudget | undefined {
-    const { runtime: { activationBytes, tokensPerMicroBatch }, packTokens, adapter } = this.#options;
-    if (activationBytes === undefined) return undefined;
-    const width = packTokens + (adapter?.virtualTokens ?? 0);
-    const rows = Math.max(1, Math.floor(tokensPerMicroBatch / width));
-    return { bytes: activationBytes, sizes: new Map([["C", clients], ["B", rows], ["T", Math.ceil(width / this.attentionBlocks)], ["L", rows * width], ["S", width + (adapter?.prefixTokens ?? 0)]]) };
+    return attentionBlocks(this.#options);
   }
 
   /** The training session for a group of clients, and the masks that it is fed. */
   async train(clients: number): Promise<{ readonly session: Session; readonly masks: readonly MaskInput[] }> {
     const several = clients > 1;
-    const options = this.#lossOptions(several ? this.#options.runtime.clientsSideBySide : 1);
+    const clientsOfPass = several ? this.#options.runtime.clientsSideBySide : 1;
     const session = await this.#session(`train ${several}`, () => {
-      const { graph, masks } = trainGraph(this.#options, { ...options, budget: this.#budget(several ? this.#options.runtime.clientsSideBySide : 1) });
+      const { graph, masks } = trainGraph(this.#options, { ...lossOptions(this.#options, clientsOfPass), budget: activationBudget(this.#options, clientsOfPass) });
       this.#masks.set(several, masks);
       return graph;
     }, ["accumulated_out"]);
@@ -90,7 +71,7 @@ export class SessionPool implements Disposable, AsyncDisposable {
   }
 
   loss(adapted: boolean): Promise<Session> {
-    return this.#session(`loss ${adapted}`, () => lossGraph(this.#model(adapted), this.#lossOptions(1)));
+    return this.#session(`loss ${adapted}`, () => lossGraph(this.#model(adapted), lossOptions(this.#options, 1)));
   }
 
   /** Losses of texts that go on from an earlier one. */

@@ -1,5 +1,6 @@
 /** The part of the config that training owns: optimiser, schedule, step size. Defaults live here and nowhere else. */
 import { z } from "zod";
+import { COMPUTE_DTYPES } from "../../core/base/tensor.ts";
 import { DEVICES } from "../../engine/graph/onnx/emitter.ts";
 import { BASE_PRECISIONS } from "../architectures/quantized-weights.ts";
 
@@ -50,10 +51,11 @@ export function parseSize(text: string): number {
 export const runtimeSchema = z.strictObject({
   device: z.enum([...DEVICES, "auto"]).default("auto").describe("where the graphs run; auto: cuda where its files and a GPU are, else webgpu where a real adapter is measured to be faster, else cpu"),
   base_precision: z.enum(BASE_PRECISIONS).default("float32").describe("how the frozen base is held: float32; int8: linear modules rounded to 8 bits by output, and rows of activations and gradients in each product (half the memory; faster too on processors with VNNI); int4: linear modules in blocks of 32 (small)"),
+  compute: z.enum([...COMPUTE_DTYPES, "auto"]).default("auto").describe("dtype of the base that is not rounded, of activations and of products with the base; adapters, moments, norms' statistics, softmax and loss are always float32; auto: float32 on the CPU, on a GPU the checkpoint's own half precision where the device has it, else float32; on the CPU half precision is slow and for checks"),
   threads: z.union([z.literal("auto"), z.int().positive()]).default("auto").describe("threads of one session"),
   workers: z.int().positive().default(1).describe("worker threads that simulate clients at the same time; the result does not depend on it"),
   clients_side_by_side: z.union([z.literal("auto"), z.int().positive()]).default("auto").describe("clients that train in one pass over the base"),
   tokens_per_micro_batch: z.union([z.literal("auto"), z.int().positive()]).default("auto").describe("tokens of one forward and backward pass; a step is cut into as many passes as it needs"),
-  activation_memory: z.union([z.enum(["auto", "none"]), sizeSchema]).default("auto").describe("most memory for what the forward pass leaves to the backward pass, such as 512MB: what does not fit is recomputed, cheapest first, to the same result; auto: three quarters of the base in float32, at least 256MB, at most a quarter of the machine's; none: no limit"),
+  activation_memory: z.union([z.enum(["auto", "none"]), sizeSchema]).default("auto").describe("most memory for what the forward pass leaves to the backward pass, such as 512MB: what does not fit is recomputed, cheapest first, to the same result; auto: half of the base in the dtype that is computed in, at least 256MB, at most a quarter of the machine's; none: no limit"),
 });
 export type RuntimeSettings = z.infer<typeof runtimeSchema>;

@@ -1,6 +1,7 @@
 /** What it takes to make a trainer: plain data that can be sent to a worker. */
 import type { AdapterSettings } from "../adapters/settings.ts";
 import type { HeldPrecision } from "../architectures/quantized-weights.ts";
+import type { ComputeDType } from "../../core/base/tensor.ts";
 import type { Device } from "../../engine/graph/onnx/emitter.ts";
 import type { EncodedDataset } from "../data/types.ts";
 import type { TrainingSettings } from "./settings.ts";
@@ -11,6 +12,8 @@ export interface ResolvedRuntime {
   readonly threads: number;
   /** How the base is held; adapters, moments and loss are float32. */
   readonly basePrecision: HeldPrecision;
+  /** Dtype of the base that is not rounded, of activations and of products with the base. */
+  readonly compute: ComputeDType;
   readonly clientsSideBySide: number;
   readonly tokensPerMicroBatch: number;
   /** Most memory for the values of a training pass: what does not fit is recomputed. Absent: all is kept. */

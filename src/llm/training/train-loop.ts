@@ -18,6 +18,7 @@ import { flatSize, flatten, unflatten } from "./flat.ts";
 import { HeldTensors } from "./held-tensors.ts";
 import { isAnchored, trainedSpecs } from "./graphs.ts";
 import type { OpenedAdapter, TrainingStart } from "./opened-adapter.ts";
+import { afterOverflow, afterTaken, scaleState, startScale, type LossScale } from "./loss-scale.ts";
 import { packsOf } from "./packs.ts";
 import { learningRate } from "./schedule.ts";
 import type { SessionPool } from "./session-pool.ts";
@@ -35,6 +36,8 @@ export interface LoopContext {
 
 /** Name of the state tensor that counts the steps taken, for AdamW's bias correction. */
 const STEP_COUNT = "step";
+/** Name of the state tensor with the loss scale. */
+const LOSS_SCALE = "loss_scale";
 
 /** Everything that changes while one client trains. */
 interface ClientState {
@@ -45,6 +48,9 @@ interface ClientState {
   tokens: number;
   readonly losses: number[];
   failure: TrainFailure | undefined;
+  /** Whether its loss is scaled, and by how much now. */
+  readonly scaled: boolean;
+  scale: LossScale;
 }
 
 /** Sum of each client's labelled losses, in float64. */
@@ -61,7 +67,7 @@ interface StepLoss {
   readonly labelled: readonly number[];
 }
 
-/** Leaves the summed gradient with `held`, as `gradients` `[C, P]`; `held` has `nothing` (zeros `[C, P]`) and what `fed` names. */
+/** Leaves the summed gradient, times each client's loss scale, with `held`, as `gradients` `[C, P]`; `held` has `nothing` (zeros `[C, P]`) and what `fed` names. */
 async function stepGradient(context: LoopContext, packs: readonly (readonly PackedRows[])[], states: readonly ClientState[], stepInJob: number, { held, fed }: { readonly held: HeldTensors; readonly fed: readonly string[] }): Promise<StepLoss> {
   const { setup: { seed }, opened: { adapter, frozenFeeds } } = context;
   const { session, masks } = await context.sessions.train(states.length);
@@ -74,11 +80,31 @@ async function stepGradient(context: LoopContext, packs: readonly (readonly Pack
     const counters = states.map(({ job }) => [job.client, job.stepsDone + stepInJob, pass] as const);
     const dropped = dropoutFeeds({ seed, p: adapter.dropout, masks }, inPass, counters, batch);
     const accumulated = held.get(pass === 0 ? "nothing" : "gradients");
-    const { host, kept } = await session.runKeeping({ ...batchFeeds(batch, adapter), ...dropped, ...frozenFeeds, ...held.feeds(fed), accumulated });
+    const { host, kept } = await session.runKeeping({ ...batchFeeds(batch, adapter), ...scaledWeights(batch, states), ...dropped, ...frozenFeeds, ...held.feeds(fed), accumulated });
     held.set("gradients", must(kept["accumulated_out"], "accumulated_out"));
     sumByClient(must(host["nll"], "nll"), batch, losses);
   }
   return { losses, labelled: packs.map((p) => p.reduce((n, pack) => n + pack.targets.length, 0)) };
+}
+
+/** The seeds of the gradient where losses are scaled: weights float32 `[C, L]`. */
+function scaledWeights(batch: StackedRows, states: readonly ClientState[]): Readonly<Record<string, Tensor>> {
+  if (states.every(({ scaled }) => !scaled)) return {};
+  const weights = batch.weights.map((w, i) => w * (states[Math.floor(i / batch.labelled)]?.scale.scale ?? 1));
+  return { weights: tensor("float32", [batch.clients, batch.labelled], weights) };
+}
+
+/** Lowers the scale of clients whose gradient overflowed under a finite loss; whether there were any, so that the step is to be made again. */
+function lowerScales(states: readonly ClientState[], { losses, finite }: { readonly losses: Float64Array; readonly finite: Tensor | undefined }): boolean {
+  let lowered = false;
+  states.forEach((client, i) => {
+    const overflow = client.scaled && client.failure === undefined && Number(finite?.data[i] ?? 0) === 0 && (losses[i] ?? 0) !== 0 && Number.isFinite(losses[i]);
+    const lower = overflow ? afterOverflow(client.scale) : undefined;
+    if (lower === undefined) return;
+    client.scale = lower;
+    lowered = true;
+  });
+  return lowered;
 }
 
 function perClient(values: readonly number[]): Tensor {
@@ -92,13 +118,13 @@ function refusalOf({ client, examples }: TrainJob): TrainFailure | undefined {
 
 /** Trains one group. A client whose steps are not finite too often fails alone; its neighbours go on. */
 export async function trainGroup(context: LoopContext, jobs: readonly TrainJob[]): Promise<readonly TrainResult[]> {
-  const { opened, setup: { training, seed } } = context;
+  const { opened, setup: { training, seed, runtime: { compute } } } = context;
   const specs = trainedSpecs(opened.adapter);
   const size = flatSize(specs);
   const starts: TrainingStart[] = [];
   for (const job of jobs) starts.push(await opened.trainingStart(job.adapter));
   const stateNames = optimizerState(training.optimizer);
-  const states = jobs.map((job): ClientState => ({ job, updates: job.optimizer?.get(STEP_COUNT)?.data[0] ?? 0, skipped: 0, examples: 0, tokens: 0, losses: [], failure: refusalOf(job) }));
+  const states = jobs.map((job): ClientState => ({ job, updates: job.optimizer?.get(STEP_COUNT)?.data[0] ?? 0, skipped: 0, examples: 0, tokens: 0, losses: [], failure: refusalOf(job), scaled: compute === "float16", scale: startScale(compute, job.optimizer?.get(LOSS_SCALE)) }));
   const { memory } = context.sessions;
   const stack = (fill: (job: TrainJob, row: Float32Array, i: number) => void): Promise<Resident> => {
     const data = new Float32Array(jobs.length * size);
@@ -124,15 +150,26 @@ export async function trainGroup(context: LoopContext, jobs: readonly TrainJob[]
       const examples = examplesOfStep({ seed, client: job.client, examples: job.examples, step: job.stepsDone + step, batchSize: training.batch_size });
       return packsOf(context.setup, { model: context.model, adapter: opened.adapter }, examples);
     });
-    const { losses, labelled } = await stepGradient(context, packs, states, step, { held, fed: ["parameters", ...(anchored ? ["anchor"] : [])] });
-    const gradients = held.get(packs.some((p) => p.length > 0) ? "gradients" : "nothing");
     const rates = states.map(({ job }) => learningRate(training.learning_rate, training.schedule, job.stepsDone + step, job.totalSteps));
     const corrections = (beta: number): Tensor => perClient(states.map((s) => 1 - beta ** (s.updates + 1)));
-    const { host: out, kept } = await optimizer.runKeeping({
-      gradients, ...held.feeds(["parameters", ...stateNames]),
-      tokens: perClient(labelled), loss: perClient([...losses]), learning_rate: perClient(rates),
-      ...(training.optimizer.name === "adamw" ? { correction1: corrections(training.optimizer.betas[0]), correction2: corrections(training.optimizer.betas[1]) } : {}),
-    });
+    const take = async () => {
+      const { losses, labelled } = await stepGradient(context, packs, states, step, { held, fed: ["parameters", ...(anchored ? ["anchor"] : [])] });
+      const gradients = held.get(packs.some((p) => p.length > 0) ? "gradients" : "nothing");
+      // What the gradient is divided by holds the loss's scale too.
+      const denominators = labelled.map((n, i) => n * (states[i]?.scale.scale ?? 1));
+      const { host, kept } = await optimizer.runKeeping({
+        gradients, ...held.feeds(["parameters", ...stateNames]),
+        tokens: perClient(denominators), loss: perClient([...losses]), learning_rate: perClient(rates),
+        ...(training.optimizer.name === "adamw" ? { correction1: corrections(training.optimizer.betas[0]), correction2: corrections(training.optimizer.betas[1]) } : {}),
+      });
+      return { losses, labelled, denominators, gradients, out: host, kept };
+    };
+    let taking = await take();
+    while (lowerScales(states, { losses: taking.losses, finite: taking.out["finite"] })) {
+      for (const unused of Object.values(taking.kept)) unused[Symbol.dispose]();
+      taking = await take();
+    }
+    const { losses, labelled, denominators, gradients, out, kept } = taking;
     const between = await betweenSteps(controls, { before: held.get("parameters"), after: must(kept["parameters_out"], "parameters_out"), gradients });
     for (const name of stateNames) held.set(name, must(kept[`${name}_out`], name));
     const after = movedBytes();
@@ -145,18 +182,20 @@ export async function trainGroup(context: LoopContext, jobs: readonly TrainJob[]
       const [examples, tokens] = [packs[i]?.reduce((n, p) => n + p.examples, 0) ?? 0, packs[i]?.reduce((n, p) => n + p.tokens, 0) ?? 0];
       client.examples += examples;
       client.tokens += tokens;
+      const lossScale = client.scaled ? { lossScale: client.scale.scale } : {};
       if (taken) {
         client.updates++;
+        if (client.scaled) client.scale = afterTaken(client.scale);
         const row = (t: Tensor<"float32">): Float32Array => t.data.subarray(i * size, (i + 1) * size);
-        if (between !== undefined) controls[i]?.afterStep({ step: client.job.stepsDone + step + 1, parameters: row(between.after), before: row(between.before), gradients: row(between.gradients), tokens: labelled[i] ?? 1 });
+        if (between !== undefined) controls[i]?.afterStep({ step: client.job.stepsDone + step + 1, parameters: row(between.after), before: row(between.before), gradients: row(between.gradients), tokens: denominators[i] ?? 1 });
         client.losses.push(loss);
       } else if (++client.skipped > training.max_skipped_steps) {
-        const reason = `${client.skipped} steps had a loss or gradient that is not finite (max_skipped_steps is ${training.max_skipped_steps}); a lower learning_rate may help`;
+        const reason = `${client.skipped} steps had a loss or gradient that is not finite (max_skipped_steps is ${training.max_skipped_steps}); a lower learning_rate may help${compute === "float16" ? ", or runtime.compute=bfloat16 or float32: float16 ends at 65,504" : ""}`;
         client.failure ??= { ok: false, code: "federation", reason };
       }
       context.onStep({
         client: client.job.client, round: client.job.round, step: step + 1, loss: taken ? loss : Number.NaN, learningRate: rates[i] ?? 0,
-        gradientNorm: Number(out["gradient_norm"]?.data[i] ?? 0), skipped: !taken, examples, tokens, ...copied,
+        gradientNorm: Number(out["gradient_norm"]?.data[i] ?? 0), skipped: !taken, examples, tokens, ...copied, ...lossScale,
       });
     });
     held.set("parameters", between === undefined ? must(kept["parameters_out"], "parameters_out") : await memory.keep(between.after));
@@ -175,7 +214,7 @@ export async function trainGroup(context: LoopContext, jobs: readonly TrainJob[]
     results.push({
       ok: true,
       adapter: await opened.trainingEnd(unflatten(row("parameters", i), specs), must(starts[i], "start")),
-      optimizer: new Map([...moments, ...(controls[i]?.state ?? []), [STEP_COUNT, tensor("float32", [1], Float32Array.of(client.updates))]]),
+      optimizer: new Map([...moments, ...(controls[i]?.state ?? []), [STEP_COUNT, tensor("float32", [1], Float32Array.of(client.updates))], ...(client.scaled ? [[LOSS_SCALE, scaleState(client.scale)] as const] : [])]),
       steps: client.job.steps - client.skipped, skippedSteps: client.skipped, examples: client.examples, tokens: client.tokens,
       loss: client.losses.reduce((a, b) => a + b, 0) / client.losses.length,
     });

@@ -41,6 +41,8 @@ export interface StepReport {
   readonly tokens: number;
   /** Bytes that the group's step copied between the host and the device's own memory; absent where the device has none. */
   readonly copiedBytes?: number;
+  /** What the loss was multiplied by in float16, after any step that overflowed was made again with less; absent in other dtypes. */
+  readonly lossScale?: number;
 }
 
 export interface TrainSuccess {

@@ -44,7 +44,8 @@ export const evaluate = defineCommand({
     if (model === undefined) throw new FedtuneError("config", { where: "fedtune evaluate --model", expected: "a model folder or a Hub id", got: "nothing", remedy: "See `fedtune evaluate --help`" });
     using progress = createEvaluationProgress(context);
     const signal = context.interrupt.cooperate(() => progress.stopping());
-    const started = context.now();
+    // Of the benchmark that is asked, once model and data are open.
+    let started = { atMs: context.now(), processor: process.cpuUsage() };
     try {
       await api.evaluate(
         {
@@ -53,14 +54,18 @@ export const evaluate = defineCommand({
         },
         {
           signal,
-          onProgress: (now) => progress.show(now),
+          onProgress: (now) => {
+            if (now.done === 0) started = { atMs: context.now(), processor: process.cpuUsage() };
+            progress.show(now);
+          },
           onResult: (result) => {
             progress.clear();
-            const seconds = (context.now() - started) / 1000;
+            const seconds = (context.now() - started.atMs) / 1000;
+            const { user, system } = process.cpuUsage(started.processor);
             for (const line of writeBenchmarkResult(result, { width: context.stdout.columns ?? 80, colors: context.colors })) say(context, line);
             if (result.answers !== undefined) say(context, `Answers  ${shortPath(result.answers)}`);
             say(context);
-            tell(context, { type: "evaluated", ...result, seconds });
+            tell(context, { type: "evaluated", ...result, seconds, processorSeconds: (user + system) / 1e6 });
           },
         },
       );

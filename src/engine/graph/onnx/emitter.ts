@@ -21,12 +21,12 @@ export interface OnnxEmitter {
   constant(tensor: Tensor): string;
   /** A 1-D int64 constant. */
   integers(values: readonly number[]): string;
-  /** A float32 scalar constant. */
-  float(x: number): string;
+  /** A scalar constant, float32 unless it is to stand beside values of half precision. */
+  float(x: number, dtype?: DType): string;
   /** A 1-D int64 tensor with the values of symbolic dimensions, made once for each distinct list. */
   shape(dims: readonly Dim[]): string;
   /** `x` under another shape. */
   reshape(x: string, from: readonly Dim[], to: readonly Dim[], output?: string): string;
   /** `x` as another dtype. */
-  cast(x: string, to: DType): string;
+  cast(x: string, to: DType, output?: string): string;
 }

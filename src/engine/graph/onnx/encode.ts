@@ -1,8 +1,9 @@
 /** Encodes a graph as an ONNX model; weights stay outside, as references into a file. */
 import { create, toBinary } from "@bufbuild/protobuf";
-import { bytesOf, sameShape, tensor } from "../../../core/base/tensor.ts";
+import { bytesOf, isHalf, sameShape, tensor } from "../../../core/base/tensor.ts";
 import type { DType, Tensor } from "../../../core/base/tensor.ts";
 import { must } from "../../../core/base/errors.ts";
+import { narrow } from "../../../core/formats/half.ts";
 import { factorOf, symbolsOf } from "../dims.ts";
 import type { Dim } from "../dims.ts";
 import { OPS } from "../ops/all.ts";
@@ -10,6 +11,7 @@ import type { LoweredNode, OpRecord } from "../ops/record.ts";
 import type { Graph, TensorType } from "../types.ts";
 import type { WeightLocation } from "../weights.ts";
 import type { Device, OnnxAttribute, OnnxEmitter } from "./emitter.ts";
+import { lacksHalfKernel, lowerInFloat32 } from "./half-on-cpu.ts";
 import {
   AttributeProto_AttributeType, AttributeProtoSchema, GraphProtoSchema, ModelProtoSchema, NodeProtoSchema, OperatorSetIdProtoSchema, StringStringEntryProtoSchema,
   TensorProto_DataLocation, TensorProto_DataType, TensorProtoSchema, TensorShapeProto_DimensionSchema, TensorShapeProtoSchema, TypeProto_TensorSchema, TypeProtoSchema, ValueInfoProtoSchema,
@@ -45,19 +47,29 @@ function typeProto({ dtype, shape }: TensorType): TypeProto {
   return create(TypeProtoSchema, { value: { case: "tensorType", value: tensorType } });
 }
 
-/** Nodes whose values onnxruntime's planner may let share a buffer. */
-const PLANNED_NODES = 512;
+/**
+ * Nodes whose values onnxruntime's planner may let share a buffer: many, or few where memory counts for more than the time to
+ * open a session (LOG.md).
+ */
+const PLANNED_NODES = { time: 512, memory: 16 } as const;
+
+export interface EncodeOptions {
+  /** Default: the CPU. */
+  readonly device?: Device;
+  /** What planning of buffers saves: time when a session opens (the default), or memory when it runs. */
+  readonly saves?: keyof typeof PLANNED_NODES;
+}
 
 /**
  * The types of values inside the graph. Where a shape is unknown to it, onnxruntime's planner finds no freed buffer for a value, yet
  * compares it with each: with thousands of nodes that is most of the time to open a session. A symbol's name carries its stretch
  * of nodes: a buffer that a later stretch takes over would be held until then, at the cost of memory.
  */
-function encodeInnerTypes({ nodes }: Pick<Graph, "nodes">, used: ReadonlySet<number>, typeOf: (id: number) => TensorType): readonly ValueInfoProto[] {
+function encodeInnerTypes({ nodes }: Pick<Graph, "nodes">, { used, planned, typeOf }: { readonly used: ReadonlySet<number>; readonly planned: number; readonly typeOf: (id: number) => TensorType }): readonly ValueInfoProto[] {
   const known = new Map<string, TypeProto>();
   return nodes.flatMap((node, index) => node.outputs.filter((id) => used.has(id)).map((id) => {
     const { dtype, shape } = typeOf(id);
-    const stretch = Math.floor(index / PLANNED_NODES);
+    const stretch = Math.floor(index / planned);
     const own = shape.map((d) => (typeof d === "number" ? d : `${d}@${stretch}`));
     const key = `${dtype} ${own.join(",")}`;
     const type = known.get(key) ?? typeProto({ dtype, shape: own });
@@ -127,8 +139,8 @@ class Emitter implements OnnxEmitter {
     return this.constant(tensor("int64", [values.length], BigInt64Array.from(values, BigInt)));
   }
 
-  float(x: number): string {
-    return this.constant(tensor("float32", [], Float32Array.of(x)));
+  float(x: number, dtype: DType = "float32"): string {
+    return this.constant(isHalf(dtype) ? tensor(dtype, [], narrow(Float32Array.of(x), dtype)) : tensor("float32", [], Float32Array.of(x)));
   }
 
   shape(dims: readonly Dim[]): string {
@@ -167,13 +179,13 @@ class Emitter implements OnnxEmitter {
     return name;
   }
 
-  cast(x: string, to: DType): string {
-    return this.fresh("Cast", [x], { attributes: { to: BigInt(ONNX_TYPES[to]) } });
+  cast(x: string, to: DType, output?: string): string {
+    return must(this.node("Cast", [x], output === undefined ? 1 : [output], { attributes: { to: BigInt(ONNX_TYPES[to]) } })[0], "Cast");
   }
 }
 
 /** The ONNX model of a graph, in the form that suits a device. `locate` says where each weight's bytes lie. */
-export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocation, device: Device = "cpu"): Uint8Array {
+export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocation, { device = "cpu", saves = "time" }: EncodeOptions = {}): Uint8Array {
   const emitter = new Emitter(device);
   const names = new Map<number, string>();
   const typeOf = (id: number): TensorType => must(graph.values[id], `value ${id}`);
@@ -190,7 +202,9 @@ export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocatio
       inputTypes: node.inputs.map(typeOf), outputTypes: node.outputs.map(typeOf), used: node.outputs.map((id) => used.has(id)),
     };
     // Node is a union over ops and OPS is indexed by the same op; TypeScript cannot correlate the two.
-    (OPS[node.op] as OpRecord<typeof node.attributes>).lower(emitter, lowered);
+    const lower = (form: LoweredNode<typeof node.attributes>): void => (OPS[node.op] as OpRecord<typeof node.attributes>).lower(emitter, form);
+    if (device === "cpu" && lacksHalfKernel(node.op)) lowerInFloat32(emitter, lowered, lower);
+    else lower(lowered);
     node.outputs.forEach((id, i) => used.has(id) && emitter.learnSymbols(outputs[i] ?? "", typeOf(id)));
   }
   for (const { id, name } of graph.outputs) emitter.node("Identity", [must(names.get(id), name)], [name]);
@@ -207,7 +221,7 @@ export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocatio
       initializer: [...emitter.initializers, ...graph.weights.map(({ id, name }) => encodeWeight(name, typeOf(id), locate(name)))],
       input: graph.inputs.map(({ id, name }) => encodeType(name, typeOf(id))),
       output: graph.outputs.map(({ id, name }) => encodeType(name, typeOf(id))),
-      valueInfo: [...encodeInnerTypes(graph, used, typeOf)],
+      valueInfo: [...encodeInnerTypes(graph, { used, planned: PLANNED_NODES[saves], typeOf })],
     }),
   });
   return toBinary(ModelProtoSchema, model);

@@ -40,7 +40,7 @@ function errorFunction(x: number): number {
 }
 
 /** 2/√π · dy / exp(x²): the quotient goes to 0 where the exponential overflows. */
-export const Erf = unary("Erf", errorFunction, unaryRule(({ dy, a }) => g.mul(g.div(dy, g.exp(g.mul(a, a))), 2 / Math.sqrt(Math.PI))));
+export const Erf = unary("Erf", errorFunction, unaryRule(({ dy, a }) => g.mul(g.div(dy, g.exp(g.mul(a, a))), 2 / Math.sqrt(Math.PI))), "inside");
 
 const CUBIC = 0.044715;
 const SLOPE = 2 * Math.sqrt(2 / Math.PI);
@@ -64,6 +64,7 @@ function tanhSlope(x: Value, y: Value): Value {
 }
 
 export const Gelu: OpRecord<OpAttributes["Gelu"]> = {
+  precision: "inside",
   infer: (inputs) => [arity1("Gelu", inputs)],
   gradient: (context) => {
     const { a, y, dy } = parts(context);

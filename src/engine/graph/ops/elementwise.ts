@@ -1,13 +1,13 @@
 /** Arithmetic and comparison, element by element with NumPy's broadcasting. */
 import type { DType } from "../../../core/base/tensor.ts";
-import { sameShape } from "../../../core/base/tensor.ts";
+import { isHalf, isReal, sameShape } from "../../../core/base/tensor.ts";
 import { broadcastShapes } from "../dims.ts";
 import { emitSine } from "../onnx/trigonometry.ts";
 import * as g from "../operations.ts";
 import type { TensorType } from "../types.ts";
 import type { Value } from "../value.ts";
 import { arity1, arity2, arity3, shapeError } from "./record.ts";
-import type { GradientContext, GradientRule, LoweredNode, OpRecord, ReferenceTensor } from "./record.ts";
+import type { GradientContext, GradientRule, LoweredNode, OpRecord, PrecisionPolicy, ReferenceTensor } from "./record.ts";
 
 type None = Readonly<Record<never, never>>;
 type Rule = GradientRule<None>;
@@ -17,7 +17,8 @@ export function sumToShape(gradient: Value, shape: TensorType["shape"]): Value {
   if (sameShape(gradient.shape, shape)) return gradient;
   const extra = gradient.shape.length - shape.length;
   const axes = gradient.shape.flatMap((dim, i) => (i < extra || (shape[i - extra] === 1 && dim !== 1) ? [i] : []));
-  return g.reshape(axes.length === 0 ? gradient : g.reduceSum(gradient, axes), shape);
+  // Sums over many rows are taken in float32.
+  return g.reshape(axes.length === 0 ? gradient : g.cast(g.reduceSum(isHalf(gradient.dtype) ? g.cast(gradient, "float32") : gradient, axes), gradient.dtype), shape);
 }
 
 function broadcast(op: string, types: readonly TensorType[], dtype: DType): TensorType[] {
@@ -64,10 +65,11 @@ export function mapReference(inputs: readonly ReferenceTensor[], out: readonly n
 const lowerAs = (op: string) => (e: Parameters<OpRecord<None>["lower"]>[0], node: LoweredNode<None>) => void e.node(op, node.inputs, node.outputs);
 
 /** An op of one input, element by element; ONNX calls it the same. */
-export function unary(op: string, f: (x: number) => number, gradient: Rule): OpRecord<None> {
+export function unary(op: string, f: (x: number) => number, gradient: Rule, precision: PrecisionPolicy = "half"): OpRecord<None> {
   return {
     infer: (inputs) => [arity1(op, inputs)],
     gradient,
+    precision,
     reference: (inputs, _a, [out = []]) => mapReference(inputs, out, f),
     lower: lowerAs(op),
   };
@@ -75,6 +77,7 @@ export function unary(op: string, f: (x: number) => number, gradient: Rule): OpR
 
 function binary(op: string, f: (a: number, b: number) => number, gradient: Rule | { readonly none: string }): OpRecord<None> {
   return {
+    precision: "half",
     infer: (inputs) => {
       const [a, b] = arity2(op, inputs);
       if (a.dtype !== b.dtype) throw shapeError(op, "equal dtypes", inputs);
@@ -88,7 +91,7 @@ function binary(op: string, f: (a: number, b: number) => number, gradient: Rule 
 
 function comparison(op: string, f: (a: number, b: number) => boolean): OpRecord<None> {
   const record = binary(op, (a, b) => Number(f(a, b)), { none: "a truth value has no gradient" });
-  return { ...record, infer: (inputs) => record.infer(inputs, {}).map((t) => ({ ...t, dtype: "bool" as const })) };
+  return { ...record, precision: "float32", infer: (inputs) => record.infer(inputs, {}).map((t) => ({ ...t, dtype: "bool" as const })) };
 }
 
 /** Unpacks a rule's context for ops with one output. */
@@ -120,6 +123,7 @@ const division = binary("Div", (a, b) => a / b, binaryRule(({ dy, b }) => g.div(
 /** Of real numbers only: whole numbers would be rounded, which neither the reference nor the gradient does. */
 export const Div: OpRecord<None> = {
   ...division,
+  precision: "inside",
   infer: (inputs, attributes) => {
     if (inputs.some(({ dtype }) => dtype.includes("int"))) throw shapeError("Div", "real numbers", inputs);
     return division.infer(inputs, attributes);
@@ -137,17 +141,17 @@ export const Max = binary("Max", Math.max, binaryRule(
 ));
 
 export const Neg = unary("Neg", (x) => -x, unaryRule(({ dy }) => g.neg(dy)));
-export const Exp = unary("Exp", Math.exp, unaryRule(({ dy, y }) => g.mul(dy, y)));
-export const Log = unary("Log", Math.log, unaryRule(({ dy, a }) => g.div(dy, a)));
-export const Sqrt = unary("Sqrt", Math.sqrt, unaryRule(({ dy, y }) => g.div(dy, g.mul(y, 2))));
+export const Exp = unary("Exp", Math.exp, unaryRule(({ dy, y }) => g.mul(dy, y)), "inside");
+export const Log = unary("Log", Math.log, unaryRule(({ dy, a }) => g.div(dy, a)), "float32");
+export const Sqrt = unary("Sqrt", Math.sqrt, unaryRule(({ dy, y }) => g.div(dy, g.mul(y, 2))), "float32");
 /** By the device's own function, or by a series where that is coarse. */
 const lowerAngle = (op: "Sin" | "Cos"): OpRecord<None>["lower"] => (e, node) => {
   const { inputs: [x = ""], outputs: [output = ""] } = node;
   if (e.device === "webgpu") emitSine(e, x, { cosine: op === "Cos", output });
   else lowerAs(op)(e, node);
 };
-export const Sin: OpRecord<None> = { ...unary("Sin", Math.sin, unaryRule(({ dy, a }) => g.mul(dy, g.cos(a)))), lower: lowerAngle("Sin") };
-export const Cos: OpRecord<None> = { ...unary("Cos", Math.cos, unaryRule(({ dy, a }) => g.neg(g.mul(dy, g.sin(a))))), lower: lowerAngle("Cos") };
+export const Sin: OpRecord<None> = { ...unary("Sin", Math.sin, unaryRule(({ dy, a }) => g.mul(dy, g.cos(a))), "float32"), lower: lowerAngle("Sin") };
+export const Cos: OpRecord<None> = { ...unary("Cos", Math.cos, unaryRule(({ dy, a }) => g.neg(g.mul(dy, g.sin(a)))), "float32"), lower: lowerAngle("Cos") };
 
 export const Equal = comparison("Equal", (a, b) => a === b);
 export const LessOrEqual: OpRecord<None> = { ...comparison("LessOrEqual", (a, b) => a <= b), lower: lowerAs("LessOrEqual") };
@@ -162,6 +166,7 @@ export const Or: OpRecord<None> = {
 };
 
 export const Not: OpRecord<None> = {
+  precision: "float32",
   infer: (inputs) => {
     const x = arity1("Not", inputs);
     if (x.dtype !== "bool") throw shapeError("Not", "truth values", inputs);
@@ -173,6 +178,7 @@ export const Not: OpRecord<None> = {
 };
 
 export const Where: OpRecord<None> = {
+  precision: "moves",
   infer: (inputs) => {
     const [condition, a, b] = arity3("Where", inputs);
     if (condition.dtype !== "bool" || a.dtype !== b.dtype) throw shapeError("Where", "a bool condition and two values of equal dtype", inputs);
@@ -192,6 +198,7 @@ export const Where: OpRecord<None> = {
 };
 
 export const IsFinite: OpRecord<None> = {
+  precision: "float32",
   infer: (inputs) => [{ dtype: "bool", shape: arity1("IsFinite", inputs).shape }],
   gradient: { none: "a truth value has no gradient" },
   reference: (inputs, _a, [out = []]) => mapReference(inputs, out, (x = 0) => Number(Number.isFinite(x))),
@@ -201,6 +208,7 @@ export const IsFinite: OpRecord<None> = {
 
 /** onnxruntime removes an Identity when it opens the graph. */
 export const StopGradient: OpRecord<None> = {
+  precision: "moves",
   infer: (inputs) => [arity1("StopGradient", inputs)],
   gradient: "stops",
   view: true,
@@ -209,10 +217,11 @@ export const StopGradient: OpRecord<None> = {
 };
 
 export const Cast: OpRecord<{ readonly to: DType }> = {
+  precision: "float32",
   infer: (inputs, { to }) => [{ dtype: to, shape: arity1("Cast", inputs).shape }],
   gradient: ({ inputs: [x], gradients: [dy], attributes: { to } }) => {
     if (x === undefined || dy === undefined) return [];
-    if (to !== "float32" && to !== "float64") throw new Error(`Cast to ${to} has no gradient: its result is not a real number`);
+    if (!isReal(to)) throw new Error(`Cast to ${to} has no gradient: its result is not a real number`);
     return [g.cast(dy, x.dtype)];
   },
   reference: (inputs, { to }, [out = []]) =>
@@ -221,6 +230,7 @@ export const Cast: OpRecord<{ readonly to: DType }> = {
 };
 
 export const Dropout: OpRecord<{ readonly p: number }> = {
+  precision: "half",
   infer: (inputs) => {
     const [x, mask] = arity2("Dropout", inputs);
     if (mask.dtype !== "bool" || !sameShape(x.shape, mask.shape)) throw shapeError("Dropout", "a bool mask of the value's shape", inputs);
@@ -228,6 +238,6 @@ export const Dropout: OpRecord<{ readonly p: number }> = {
   },
   gradient: ({ inputs: [, mask], gradients: [dy], attributes: { p } }) => (mask === undefined || dy === undefined ? [] : [g.dropout(dy, mask, p), undefined]),
   reference: (inputs, { p }, [out = []]) => mapReference(inputs, out, (x = 0, keep = 0) => (x * keep) / (1 - p)),
-  lower: (e, { inputs: [x = "", mask = ""], outputs, attributes: { p } }) =>
-    void e.node("Mul", [e.fresh("Where", [mask, x, e.float(0)]), e.float(1 / (1 - p))], outputs),
+  lower: (e, { inputs: [x = "", mask = ""], inputTypes: [type], outputs, attributes: { p } }) =>
+    void e.node("Mul", [e.fresh("Where", [mask, x, e.float(0, type?.dtype)]), e.float(1 / (1 - p), type?.dtype)], outputs),
 };

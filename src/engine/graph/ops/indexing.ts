@@ -10,6 +10,7 @@ import { arity2, dimAt, shapeError } from "./record.ts";
 import type { OpRecord } from "./record.ts";
 
 export const Gather: OpRecord<OpAttributes["Gather"]> = {
+  precision: "moves",
   infer: (inputs) => {
     const [table, indices] = arity2("Gather", inputs);
     if (indices.dtype !== "int32" || table.shape.length < 1) throw shapeError("Gather", "a table and int32 indices", inputs);
@@ -39,6 +40,7 @@ function flatRows(e: OnnxEmitter, rows: string, clients: Dim, rowCount: Dim): st
 }
 
 export const GatherRows: OpRecord<OpAttributes["GatherRows"]> = {
+  precision: "moves",
   infer: (inputs) => {
     const [x, rows] = arity2("GatherRows", inputs);
     if (x.shape.length !== 3 || rows.shape.length !== 2 || rows.dtype !== "int32" || x.shape[0] !== rows.shape[0]) throw shapeError("GatherRows", "[C, N, D] and int32 [C, L]", inputs);
@@ -62,6 +64,7 @@ export const GatherRows: OpRecord<OpAttributes["GatherRows"]> = {
 };
 
 export const ScatterRows: OpRecord<OpAttributes["ScatterRows"]> = {
+  precision: "moves",
   infer: (inputs, { rows: count }) => {
     const [x, rows] = arity2("ScatterRows", inputs);
     if (x.shape.length !== 3 || rows.dtype !== "int32" || !sameShape(x.shape.slice(0, 2), rows.shape)) throw shapeError("ScatterRows", "[C, L, D] and int32 [C, L]", inputs);
@@ -86,7 +89,7 @@ export const ScatterRows: OpRecord<OpAttributes["ScatterRows"]> = {
     const flat = e.reshape(flatRows(e, rows, c, n), [c, l], [updates, 1]);
     const size = e.shape([multiplyDims(c, n), d]);
     // WebGPU would make the former's zeros on the CPU and copy them.
-    const zeros = e.device === "webgpu" ? e.fresh("Expand", [e.float(0), size]) : e.fresh("ConstantOfShape", [size]);
+    const zeros = e.device === "webgpu" || type?.dtype !== "float32" ? e.fresh("Expand", [e.float(0, type?.dtype), size]) : e.fresh("ConstantOfShape", [size]);
     // Not ScatterND: onnxruntime adds its rows from several threads without a lock, so that repeated rows lose sums.
     const everywhere = e.fresh("Expand", [flat, e.shape([updates, d])]);
     const sum = e.fresh("ScatterElements", [zeros, everywhere, e.reshape(x, [c, l, d], [updates, d])], { attributes: { axis: 0n, reduction: "add" } });

@@ -16,6 +16,7 @@ function sameCount(a: readonly Dim[], b: readonly Dim[]): boolean {
 }
 
 export const Reshape: OpRecord<OpAttributes["Reshape"]> = {
+  precision: "moves",
   infer: (inputs, { shape }) => {
     const x = arity1("Reshape", inputs);
     if (!sameCount(x.shape, shape)) throw shapeError("Reshape", `as many elements as ${formatShape(shape)}`, inputs);
@@ -28,6 +29,7 @@ export const Reshape: OpRecord<OpAttributes["Reshape"]> = {
 };
 
 export const Transpose: OpRecord<OpAttributes["Transpose"]> = {
+  precision: "moves",
   infer: (inputs, { permutation }) => {
     const x = arity1("Transpose", inputs);
     if ([...permutation].sort((a, b) => a - b).some((p, i) => p !== i) || permutation.length !== x.shape.length) throw shapeError("Transpose", `a permutation of the axes, not ${permutation.join(",")}`, inputs);
@@ -50,6 +52,7 @@ export const Transpose: OpRecord<OpAttributes["Transpose"]> = {
 };
 
 export const Expand: OpRecord<OpAttributes["Expand"]> = {
+  precision: "moves",
   infer: (inputs, { shape }) => {
     const x = arity1("Expand", inputs);
     if (x.shape.length !== shape.length || x.shape.some((d, i) => d !== 1 && d !== shape[i])) throw shapeError("Expand", `a shape that broadcasts to ${formatShape(shape)}`, inputs);
@@ -82,6 +85,7 @@ function copyPieces(joined: Float64Array, parts: readonly Float64Array[], inner:
 const innerSize = (shape: readonly number[], axis: number): number => shape.slice(axis).reduce((n, d) => n * d, 1);
 
 export const Split: OpRecord<OpAttributes["Split"]> = {
+  precision: "moves",
   infer: (inputs, { axis, sizes }) => {
     const x = arity1("Split", inputs);
     const known = sizes.every((size) => typeof size === "number") && typeof x.shape[axis] === "number";
@@ -111,6 +115,7 @@ export const Split: OpRecord<OpAttributes["Split"]> = {
 };
 
 export const Concat: OpRecord<OpAttributes["Concat"]> = {
+  precision: "moves",
   infer: (inputs, { axis, size }) => {
     const first = must(inputs[0], "first input of Concat");
     const lengths = inputs.map((t) => dimAt(t.shape, axis));

@@ -22,6 +22,7 @@ function flattenRows(x: Value): Value {
 }
 
 export const MatMul: OpRecord<Attributes> = {
+  precision: "half",
   infer: (inputs, { transA, transB }) => {
     const [a, b] = arity2("MatMul", inputs);
     if (a.shape.length < 2 || b.shape.length < 2 || a.dtype !== b.dtype) throw shapeError("MatMul", "two matrices of equal dtype", inputs);
@@ -66,5 +67,5 @@ export const MatMul: OpRecord<Attributes> = {
   },
   operations: ([a = []], { transA }, [out = []]) => 2 * (a[a.length - (transA ? 2 : 1)] ?? 1) * out.reduce((n, d) => n * d, 1),
   lower: (e, { inputs: [a = "", b = ""], outputs: [y], inputTypes: [left, right], attributes }) =>
-    void emitProduct(e, { a, aShape: left?.shape ?? [], b, bShape: right?.shape ?? [], ...attributes }, y),
+    void emitProduct(e, { a, aShape: left?.shape ?? [], b, bShape: right?.shape ?? [], ...attributes, dtype: left?.dtype ?? "float32" }, y),
 };

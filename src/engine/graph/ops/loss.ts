@@ -1,6 +1,6 @@
 /** Cross entropy over the vocabulary, from logits or straight from the last hidden state in pieces of rows. */
 import { must } from "../../../core/base/errors.ts";
-import { tensor } from "../../../core/base/tensor.ts";
+import { isHalf, tensor } from "../../../core/base/tensor.ts";
 import { byteZero, isByte } from "../byte-weights.ts";
 import { multiplyDims } from "../dims.ts";
 import { emitProduct } from "../onnx/product.ts";
@@ -46,6 +46,7 @@ function lowerRows(e: OnnxEmitter, logits: string, column: string, wantGradient:
 
 /** Its second output is softmax − onehot `[C, L, V]`, kept for the gradient. */
 export const CrossEntropy: OpRecord<OpAttributes["CrossEntropy"]> = {
+  precision: "float32",
   infer: (inputs) => {
     const [logits, targets] = arity2("CrossEntropy", inputs);
     if (logits.shape.length !== 3 || targets.shape.length !== 2 || targets.dtype !== "int32") throw shapeError("CrossEntropy", "[C, L, V] and int32 [C, L]", inputs);
@@ -86,24 +87,27 @@ function capped(product: Value, softCap: number): { readonly logits: Value; read
  * the loss so that no logits are kept (as in Hsu et al. 2024, "Liger Kernel").
  */
 export const LinearCrossEntropy: OpRecord<OpAttributes["LinearCrossEntropy"]> = {
+  precision: "stored",
   infer: (inputs) => {
     const [hidden, weight, targets] = arity3("LinearCrossEntropy", inputs);
     if (hidden.shape.length !== 3 || weight.shape.length !== 2 || weight.shape[1] !== hidden.shape[2] || targets.shape.length !== 2 || targets.dtype !== "int32") {
       throw shapeError("LinearCrossEntropy", "[C, L, D], [V, D] and int32 [C, L]", inputs);
     }
-    return [{ dtype: hidden.dtype, shape: targets.shape }, hidden];
+    return [{ dtype: "float32", shape: targets.shape }, { dtype: "float32", shape: hidden.shape }];
   },
   gradient: ({ inputs: [hidden, weight, targets], outputs: [, slope], gradients: [dy, dSlope], attributes: { softCap }, needs }) => {
     if (dSlope !== undefined) throw new Error("LinearCrossEntropy: its second output is for its own gradient only");
     if (hidden === undefined || weight === undefined || targets === undefined || slope === undefined || dy === undefined) return [];
     const column = g.reshape(dy, [...dy.shape, 1]);
-    if (!needs[1]) return [g.mul(slope, column), undefined, undefined];
+    const forHidden = (): Value => g.cast(g.mul(slope, column), hidden.dtype);
+    if (!needs[1]) return [forHidden(), undefined, undefined];
     // A head that trains takes the plain way: its gradient needs every row's residual against every hidden row.
-    const { logits, passes } = capped(g.matMul(hidden, weight, { transB: true, alpha: softCap === 0 ? 1 : 1 / softCap }), softCap);
+    const rows = g.cast(hidden, weight.dtype);
+    const { logits, passes } = capped(g.cast(g.matMul(rows, weight, { transB: true, alpha: softCap === 0 ? 1 : 1 / softCap }), "float32"), softCap);
     const flat = (x: Value): Value => g.reshape(x, [multiplyDims(dimAt(x.shape, 0), dimAt(x.shape, 1)), dimAt(x.shape, 2)]);
     const [, residual = hidden] = hidden.builder.emit("CrossEntropy", [logits, targets], {});
-    const scaled = flat(passes(g.mul(residual, column)));
-    return [needs[0] ? g.mul(slope, column) : undefined, g.matMul(scaled, flat(hidden), { transA: true }), undefined];
+    const scaled = g.cast(flat(passes(g.mul(residual, column))), weight.dtype);
+    return [needs[0] ? forHidden() : undefined, g.matMul(scaled, flat(rows), { transA: true }), undefined];
   },
   reference: ([hidden, weight, targets], { softCap }) => {
     const w = must(weight, "weight");
@@ -116,16 +120,28 @@ export const LinearCrossEntropy: OpRecord<OpAttributes["LinearCrossEntropy"]> = 
   lower: (e, node) => {
     const [, weight = "", targets = ""] = node.inputs;
     const { softCap } = node.attributes;
-    const [v = 1, d = 1] = node.inputTypes[1]?.shape ?? [];
+    const { dtype, shape: [v = 1, d = 1] } = must(node.inputTypes[1], "weight");
+    // Rows by a piece: the number of rows does not matter to the product.
+    const product = (x: string): string => emitProduct(e, { a: x, aShape: ["rows", d], b: weight, bShape: [v, d], transA: false, transB: true, alpha: softCap === 0 ? 1 : 1 / softCap, dtype });
+    if (!isHalf(dtype)) {
+      const inFloat = (x: string): string => (isHalf(node.inputTypes[0]?.dtype ?? dtype) ? e.cast(x, dtype) : x);
+      return lowerInPieces(e, node, { targets, product: (x) => product(inFloat(x)), back: (p) => e.fresh("MatMul", [p, weight]), rowsOf: (t) => e.fresh("Gather", [weight, t], { attributes: { axis: 0n } }) });
+    }
+    // What the product rounds must not be a difference of large numbers: the target is taken off the probabilities, not off their product.
+    const inHalf = (x: string): string => (node.inputTypes[0]?.dtype === dtype ? x : e.cast(x, dtype));
+    const factor = dtype === "float16" ? PROBABILITY_SCALE : 1;
+    const scaled = (x: string, by: number): string => (by === 1 ? x : e.fresh("Mul", [x, e.float(by)]));
     lowerInPieces(e, node, {
       targets,
-      // Rows by a piece: the number of rows does not matter to the product.
-      product: (x) => emitProduct(e, { a: x, aShape: ["rows", d], b: weight, bShape: [v, d], transA: false, transB: true, alpha: softCap === 0 ? 1 : 1 / softCap }),
-      back: (p) => e.fresh("MatMul", [p, weight]),
-      rowsOf: (t) => e.fresh("Gather", [weight, t], { attributes: { axis: 0n } }),
+      product: (x) => e.cast(product(inHalf(x)), "float32"),
+      back: (p) => scaled(e.cast(emitProduct(e, { a: e.cast(scaled(p, factor), dtype), aShape: ["rows", v], b: weight, bShape: [v, d], transA: false, transB: false, alpha: 1, dtype }), "float32"), 1 / factor),
+      vocabSize: Number(v),
     });
   },
 };
+
+/** float16 begins to lose digits below 6e-5, where most probabilities of a large vocabulary lie. */
+const PROBABILITY_SCALE = 1024;
 
 /** Losses and slopes of hidden rows in float64, for an output embedding whose elements may differ between the two directions. */
 function linearLoss(hidden: Float64Array, targets: Float64Array, { v, d, softCap, forward, back }: { readonly v: number; readonly d: number; readonly softCap: number; readonly forward: (k: number, j: number) => number; readonly back: (k: number, j: number) => number }): Float64Array[] {
@@ -151,6 +167,7 @@ function linearLoss(hidden: Float64Array, targets: Float64Array, { v, d, softCap
  * the target's row is taken apart: softmax − onehot under one scale would round all but the target to nothing.
  */
 export const RoundedLinearCrossEntropy: OpRecord<OpAttributes["RoundedLinearCrossEntropy"]> = {
+  precision: "float32",
   infer: (inputs) => {
     const [hidden, w, , back, , targets] = inputs;
     if (hidden === undefined || w === undefined || back === undefined || targets === undefined || !isByte(w.dtype) || back.dtype !== w.dtype || w.shape[0] !== hidden.shape[2] || back.shape[1] !== w.shape[0] || back.shape[0] !== w.shape[1]) {
@@ -194,8 +211,9 @@ interface LoweredHead {
   product(x: string): string;
   /** `[n, V]` times the embedding: `[n, D]`. */
   back(p: string): string;
-  /** Rows of the embedding by token `[n]`: `[n, D]`. */
-  rowsOf(t: string): string;
+  /** Rows of the embedding by token `[n]`: `[n, D]`. Absent: the target is taken off the probabilities of `vocabSize` tokens before `back`. */
+  rowsOf?(t: string): string;
+  readonly vocabSize?: number;
 }
 
 /** Losses and slopes of hidden rows, in `chunks` pieces of rows so that logits never exist whole. */
@@ -223,12 +241,18 @@ function lowerInPieces(e: OnnxEmitter, { inputs: [hidden = ""], outputs: [nll = 
     const { nll: loss, picked, probabilities } = lowerRows(e, softCap === 0 ? product : e.fresh("Mul", [bounded, e.float(softCap)]), column, used[1] ?? false);
     losses.push(loss);
     if (!used[1]) continue;
-    const targetRows = head.rowsOf(cut(t));
+    const passes = (x: string): string => e.fresh("Sub", [e.float(1), e.fresh("Mul", [x, x])]);
+    const targetRows = head.rowsOf?.(cut(t));
+    if (targetRows === undefined) {
+      const tokens = e.constant(tensor("int32", [1, head.vocabSize ?? 0], Int32Array.from({ length: head.vocabSize ?? 0 }, (_, k) => k)));
+      const residual = e.fresh("Sub", [probabilities, e.cast(e.fresh("Equal", [column, tokens]), "float32")]);
+      slopes.push(head.back(softCap === 0 ? residual : e.fresh("Mul", [residual, passes(bounded)])));
+      continue;
+    }
     if (softCap === 0) {
       slopes.push(e.fresh("Sub", [head.back(probabilities), targetRows]));
       continue;
     }
-    const passes = (x: string): string => e.fresh("Sub", [e.float(1), e.fresh("Mul", [x, x])]);
     const slopeOfTarget = passes(e.fresh("Mul", [picked, e.float(1 / softCap)]));
     slopes.push(e.fresh("Sub", [head.back(e.fresh("Mul", [probabilities, passes(bounded)])), e.fresh("Mul", [targetRows, slopeOfTarget])]));
   }

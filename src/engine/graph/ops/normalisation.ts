@@ -10,6 +10,7 @@ import { arity1, arity2, arity3, shapeError } from "./record.ts";
 import type { OpRecord } from "./record.ts";
 
 export const Softmax: OpRecord<OpAttributes["Softmax"]> = {
+  precision: "inside",
   infer: (inputs) => [arity1("Softmax", inputs)],
   gradient: ({ inputs: [x], outputs: [y], gradients: [dy] }) => {
     if (x === undefined || y === undefined || dy === undefined) return [];
@@ -35,6 +36,7 @@ export const Softmax: OpRecord<OpAttributes["Softmax"]> = {
  * dx = r · (g − x · r² · mean(g · x)) with g = dy · w.
  */
 export const RmsNorm: OpRecord<OpAttributes["RmsNorm"]> = {
+  precision: "inside",
   infer: (inputs) => {
     const [x, w] = arity2("RmsNorm", inputs);
     if (w.shape.length !== 1 || w.shape[0] !== x.shape[x.shape.length - 1]) throw shapeError("RmsNorm", "a weight as long as the last axis", inputs);
@@ -76,6 +78,7 @@ export const RmsNorm: OpRecord<OpAttributes["RmsNorm"]> = {
  * gradient: dx = r · (g − (x − m) · r² · mean(g · (x − m)) − mean(g)) with g = dy · w.
  */
 export const LayerNorm: OpRecord<OpAttributes["LayerNorm"]> = {
+  precision: "inside",
   infer: (inputs) => {
     const [x, w, b] = arity3("LayerNorm", inputs);
     if (w.shape.length !== 1 || w.shape[0] !== x.shape[x.shape.length - 1] || !sameShape(w.shape, b.shape)) throw shapeError("LayerNorm", "a weight and a bias as long as the last axis", inputs);
@@ -115,6 +118,7 @@ export const LayerNorm: OpRecord<OpAttributes["LayerNorm"]> = {
 };
 
 export const RotaryEmbedding: OpRecord<OpAttributes["RotaryEmbedding"]> = {
+  precision: "moves",
   infer: (inputs) => {
     const [x, cosine, sine] = arity3("RotaryEmbedding", inputs);
     const [half, width] = [cosine.shape[2], x.shape[2]];

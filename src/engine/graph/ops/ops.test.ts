@@ -46,7 +46,7 @@ describe.each(EVERY)("$op, $shows", ({ op, example }) => {
 
 describe.each(EVERY.filter(({ op, example }) => valueGraph(op, example).graph.outputs.length > 1))("$op, $shows", ({ op, example }) => {
   test("the first output alone has the same value", async () => {
-    const { graph, feeds } = valueGraph(op, example, 1);
+    const { graph, feeds } = valueGraph(op, example, { outputs: 1 });
     expectAllBelow(await compareRuntimes(graph, feeds), example.tolerance ?? 1e-5);
   });
 });

@@ -63,6 +63,7 @@ export function positiveRowsProduct(e: OnnxEmitter, x: string, weight: EmittedWe
  * scales `[N]`; absent scales are 1. The reference takes x as it is: what it differs by is the rounding of rows.
  */
 export const QuantizedMatMul: OpRecord<OpAttributes["QuantizedMatMul"]> = {
+  precision: "inside",
   infer: (inputs) => {
     const [x, w, wT, scales] = inputs;
     if (x === undefined || w === undefined || wT === undefined) throw shapeError("QuantizedMatMul", "three or four inputs", inputs);
@@ -108,6 +109,7 @@ export const QuantizedMatMul: OpRecord<OpAttributes["QuantizedMatMul"]> = {
  * MatMulNBits, which is for one direction, took 1.9 times as long (LOG.md).
  */
 export const Int4MatMul: OpRecord<OpAttributes["Int4MatMul"]> = {
+  precision: "inside",
   infer: (inputs, { transB }) => {
     const [x, data, scales] = arity3("Int4MatMul", inputs);
     const [r, half] = [data.shape[0], data.shape[1]];

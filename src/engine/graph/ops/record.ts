@@ -26,6 +26,17 @@ export interface GradientContext<A> {
 /** Emits nodes for the gradient of each input; undefined where it is zero or not needed. */
 export type GradientRule<A> = (context: GradientContext<A>) => readonly (Value | undefined)[];
 
+/**
+ * How an op runs where activations and the base are held in half precision (`passes/half-precision.ts`).
+ * - `half`: in half precision where all its real operands are so; beside a float32 one (an adapter's tensor) in float32.
+ * - `moves`: it moves or selects elements; in half precision where any real operand is so.
+ * - `inside`: computed in float32; its first output goes on in half precision where an operand came so.
+ * - `float32`: computed in float32, and its outputs stay so: sums, statistics, losses, angles, comparisons.
+ * - `scores`: its first operand, scores under a softmax, in float32; the others, and all its outputs, as in `half`.
+ * - `stored`: takes operands of both kinds as they are held; its outputs are float32.
+ */
+export type PrecisionPolicy = "half" | "moves" | "inside" | "float32" | "scores" | "stored";
+
 export interface OpRecord<A> {
   /** Types of the outputs. Throws a shape error that names the op and the shapes. */
   infer(inputs: readonly TensorType[], attributes: A): readonly TensorType[];
@@ -33,6 +44,8 @@ export interface OpRecord<A> {
   readonly gradient: GradientRule<A> | { readonly none: string } | "stops";
   /** Value in float64; shapes are concrete. `outputs` are the concrete shapes of the results. */
   reference(inputs: readonly ReferenceTensor[], attributes: A, outputs: readonly (readonly number[])[]): readonly Float64Array[];
+  /** How it runs in half precision. */
+  readonly precision: PrecisionPolicy;
   /** Whether the output is the first input's memory under another shape. */
   readonly view?: true;
   /** Additions and multiplications of a matrix product by the concrete shapes; absent: the op costs what moving its tensors costs. */

@@ -10,6 +10,7 @@ type Attributes = OpAttributes["ReduceSum"];
 
 function reduction(op: string, start: number, step: (sum: number, x: number) => number, end: (sum: number, count: number) => number, gradient: OpRecord<Attributes>["gradient"]): OpRecord<Attributes> {
   return {
+    precision: "float32",
     infer: (inputs, { axes }) => {
       const x = arity1(op, inputs);
       if (axes.some((axis) => axis < 0 || axis >= x.shape.length)) throw new Error(`${op}: axes ${axes.join(",")} are not all axes of a value of rank ${x.shape.length}`);

@@ -69,13 +69,13 @@ describe.skipIf(!here)("with the data beside the project and all walls (skipped 
       const judgement = await question.judge(answers(right, wrong, right, exit), { signal });
       expect(outcomes(judgement)).toEqual(["passed", "failed", "passed", "failed"]);
       expect(judgement.scores).toEqual({ "pass@1": expect.closeTo(2 / 4, 12), "pass@2": expect.closeTo(1 - 1 / 6, 12) });
-    }, 180_000);
+    }, 300_000);
 
     test.skipIf(missing)("string_to_md5, which needs a library, passes", async () => {
       const opened = await openX({ languages: [language] });
       const judgement = await written(opened, 162).judge(answers(await canonical(`humaneval-x/humaneval_${language}.jsonl`, 162)), { signal });
       expect(judgement).toEqual({ parsed: [{ outcome: "passed" }], scores: { "pass@1": 1 } });
-    }, 180_000);
+    }, 300_000);
   });
 
   test.skipIf(onPath("python3") === undefined)("HumanEval's canonical solution passes, and a body that loops does not hold up the next", async () => {

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { FedtuneError } from "../../../core/base/errors.ts";
 import { encodeExample } from "../../data/encode-example.ts";
 import type { Benchmark, LossQuestion } from "../benchmark.ts";
-import { openRows, rowFields } from "../rows.ts";
+import { openRows, rowFields, rowsAre } from "../rows.ts";
 import { byGroup, perplexity as perplexityOf } from "../statistics.ts";
 
 const schema = z.strictObject(rowFields);
@@ -42,8 +42,8 @@ export const perplexity: Benchmark<PerplexitySettings> = {
         ...(settings.category === undefined ? [] : byGroup(judged, { kind: settings.category, fact: "category" }, (part, group) => perplexityOf(part, { ...FIGURE, group }))),
       ],
       notes: () => [
-        ...(left > 0 ? [`${left} rows are left out: no labelled token within ${settings.max_tokens} tokens`] : []),
-        ...(cut > 0 ? [`${cut} rows are cut to ${settings.max_tokens} tokens`] : []),
+        ...(left > 0 ? [`${rowsAre(left)} left out: no labelled token within ${settings.max_tokens} tokens`] : []),
+        ...(cut > 0 ? [`${rowsAre(cut)} cut to ${settings.max_tokens} tokens`] : []),
       ],
     };
   },

@@ -5,7 +5,7 @@ import { placeOf, type Example } from "../../data/examples.ts";
 import type { PromptTemplate } from "../../data/templates/template.ts";
 import type { Benchmark, Question, Sampling } from "../benchmark.ts";
 import { rougeL as scoreRouge } from "../rouge.ts";
-import { openRows, rowFields } from "../rows.ts";
+import { openRows, rowFields, rowsAre } from "../rows.ts";
 import { writingFields } from "../settings.ts";
 import { byGroup, mean } from "../statistics.ts";
 
@@ -65,7 +65,7 @@ export const rougeL: Benchmark<RougeSettings> = {
         ...(hasClients ? byGroup(judged, { kind: "client", fact: "client" }, (part, group) => mean(part, "f1", { name: "ROUGE-L", group })) : []),
         ...(settings.category === undefined ? [] : byGroup(judged, { kind: settings.category, fact: "category" }, (part, group) => mean(part, "f1", { name: "ROUGE-L", group }))),
       ],
-      notes: () => (long > 0 ? [`${long} rows are left out: a prompt of more than ${room} tokens`] : []),
+      notes: () => (long > 0 ? [`${rowsAre(long)} left out: a prompt of more than ${room} tokens`] : []),
     };
   },
 };

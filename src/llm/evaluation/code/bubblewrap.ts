@@ -23,7 +23,9 @@ export const bubblewrap: Enclosure = {
     const bound = withoutNested([...SYSTEM_FOLDERS, ...SYSTEM_FILES, ...enclosed.visible]).flatMap(bind);
     const spaces = ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--uid", "1000", "--gid", "1000"];
     const kernel = ["--dev", "/dev", "--remount-ro", "/dev", "--proc", "/proc", "--ro-bind", enclosed.input, INPUT];
-    const scratch = ["--size", String(limits.diskBytes), "--tmpfs", SCRATCH, "--symlink", `${SCRATCH.slice(1)}/.tmp`, "/tmp", "--remount-ro", "/", "--chdir", SCRATCH];
+    // A link cannot stand where something visible has made a folder; TMPDIR names another in any case.
+    const temporary = enclosed.visible.some((path) => path.startsWith("/tmp/")) ? [] : ["--symlink", `${SCRATCH.slice(1)}/.tmp`, "/tmp"];
+    const scratch = ["--size", String(limits.diskBytes), "--tmpfs", SCRATCH, ...temporary, "--remount-ro", "/", "--chdir", SCRATCH];
     return ["bwrap", ...spaces, ...bound, ...kernel, ...scratch, "sh", "-c", `cp -R ${INPUT}/. . && mkdir -p .tmp || exit 1\n${script}`];
   },
 };

@@ -9,7 +9,7 @@ function kill(pid: number): void {
   }
 }
 
-/** Families that live now: they are killed when this process ends, however it ends. */
+/** Families that live now: they are killed when this process exits. (Where it is killed itself, a namespace's tie to its parent does that.) */
 const living = new Set<Family>();
 let watched = false;
 

@@ -100,7 +100,8 @@ export async function follow(child: ChildProcess, { folder, phases, limits, sign
   signal?.addEventListener("abort", interrupt, { once: true });
   try {
     await ended(child, () => {
-      if ((family?.kill() ?? 0) > 0) told.left = true;
+      // In a process namespace the script itself has looked; what is seen here are the enclosure's own last processes.
+      if ((family?.kill() ?? 0) > 0 && folder !== undefined) told.left = true;
     });
   } finally {
     clearTimeout(timer);

@@ -51,7 +51,8 @@ function rootLines(enclosed: Enclosed, owner: number): string[] {
     `echo 'program:x:0:0::${SCRATCH}:/bin/sh' > "$N/etc/passwd"`,
     ...DEVICES.flatMap((device) => [`: > "$N/dev/${device}"`, `mount --bind /dev/${device} "$N/dev/${device}"`]),
     `ln -s /proc/self/fd "$N/dev/fd"`,
-    `ln -s ${SCRATCH.slice(1)}/.tmp "$N/tmp"`,
+    // Where something visible lies below /tmp there is such a folder already; TMPDIR names another in any case.
+    `[ -e "$N/tmp" ] || ln -s ${SCRATCH.slice(1)}/.tmp "$N/tmp"`,
     // A system that hides parts of its own /proc refuses a new one; toolchains then do without.
     `mount -t proc -o nosuid,nodev,noexec proc "$N/proc" 2>/dev/null || :`,
     `mount -t tmpfs -o size=${limits.diskBytes},nr_inodes=${INODES},mode=700,nosuid,nodev work "$N${SCRATCH}"`,

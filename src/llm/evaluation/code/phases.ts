@@ -58,5 +58,6 @@ export function phaseScript(phases: readonly Phase[], options: PhaseScriptOption
     return `(exec 3>&-; ${limited}) </dev/null; s=$?; echo "status $s" >&3; [ "$s" -eq 0 ] || exit 0`;
   });
   const alone = options.byUlimit === undefined;
-  return [...(alone ? [COUNT_BEFORE] : []), "echo ready >&3", ...lines, ...(alone ? [COUNT_AFTER] : []), "exit 0"].join("\n");
+  // What went before may end at the first failure; a failing program is none.
+  return ["set +e", ...(alone ? [COUNT_BEFORE] : []), "echo ready >&3", ...lines, ...(alone ? [COUNT_AFTER] : []), "exit 0"].join("\n");
 }

@@ -1,17 +1,19 @@
 /** Hostile programs, each stopped and counted as what it is; the next one runs as if nothing had been. */
-import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { bare } from "./bare.ts";
+import { bubblewrap } from "./bubblewrap.ts";
 import type { Enclosure } from "./enclosure.ts";
+import { rootNamespaces, rootNamespacesWithoutUser, userNamespaces } from "./namespaces.ts";
 import type { RunResult } from "./outcome.ts";
 import type { Phase } from "./phases.ts";
 import { runApart, type RunOptions } from "./sandbox.ts";
-import { candidates, enclosingHere } from "./walls.ts";
+import { enclosingHere, missingWalls } from "./walls.ts";
 
 const node = realpathSync(process.execPath);
 const { enclosure: best, missing, refused } = await enclosingHere();
@@ -116,6 +118,35 @@ describe.runIf(process.platform === "linux").each(ways)("under %s", (_name, encl
   });
 });
 
+describe.runIf(process.platform === "linux").each([userNamespaces, rootNamespaces, rootNamespacesWithoutUser, bubblewrap].filter((way) => way !== best).map((way) => [way.name, way] as const))("the other way, %s, where it starts here", async (_name, enclosure) => {
+  const starts = await run(sh("true"), { enclosure }).then(() => true, () => false);
+
+  test.runIf(starts)("tells passing from failing, limits files and leaves nothing running", async () => {
+    expect(await run(sh("cat own.txt"), { enclosure })).toMatchObject({ outcome: "passed", stdout: "mine" });
+    expect(await run(sh("exit 3"), { enclosure })).toMatchObject({ outcome: "failed", status: 3 });
+    expect(await run(sh("while :; do :; done", { cpuSeconds: 1 }), { enclosure })).toMatchObject({ outcome: "timed-out" });
+    expect(await run(sh("cat /dev/zero > big"), { enclosure })).toMatchObject({ outcome: "disk" });
+    expect(await run(sh("setsid sh -c 'while :; do sleep 1; done' > /dev/null 2>&1 & sleep 0.5"), { enclosure })).toMatchObject({ outcome: "left-running" });
+  });
+
+  test.runIf(starts)("shows what lies below /tmp, read-only, and leaves a place for temporary files", async () => {
+    const folder = mkdtempSync("/tmp/fedtune-visible-");
+    try {
+      chmodSync(folder, 0o755);
+      writeFileSync(join(folder, "library"), "shown");
+      const phases = [sh(`cat ${folder}/library && ! (: > ${folder}/new) 2>/dev/null && : > "$TMPDIR/mine"`)];
+      expect(await runApart({ files: {}, phases, visible: [folder] }, { enclosure, limits: LIMITS })).toMatchObject({ outcome: "passed", stdout: "shown" });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  test.runIf(starts)("has its walls", async () => {
+    // Without a user namespace of its own the program may make one, where the system lets users do that.
+    expect((await missingWalls(enclosure)).filter((wall) => enclosure !== rootNamespacesWithoutUser || wall !== "privileges")).toEqual([]);
+  });
+});
+
 describe.runIf(walled)(`behind all walls (${unwalled})`, () => {
   let folder = "";
   beforeAll(() => {
@@ -173,33 +204,41 @@ describe.runIf(walled)(`behind all walls (${unwalled})`, () => {
     expect(await run(sh(`${hold} & ${hold} & ${hold} & ${hold} & wait`), { limits: { ...LIMITS, processes: 100 } })).toMatchObject({ outcome: "memory" });
   });
 
-  test("when fedtune is killed, its programs and their daemons die with it", async () => {
-    const marker = `orphan-${process.pid}`;
-    const parent = spawn(process.execPath, [fileURLToPath(new URL("./orphan.fixture.ts", import.meta.url)), marker], { stdio: "ignore" });
-    await until(() => processesWith(marker).length > 3);
-    parent.kill("SIGKILL");
-    await until(() => processesWith(marker).length === 0);
-    expect(processesWith(marker)).toEqual([]);
-  });
-
   test("a program cannot speak in the harness's name", async () => {
     // Descriptor 3 tells the parent how phases ended; for the program it is closed.
     expect(await run(sh("echo 'status 0' >&3 || exit 4"))).toMatchObject({ outcome: "failed" });
   });
 
-  test("nothing stays of a run in the folder of temporary files", async () => {
+  test("nothing stays of a run in the folder of temporary files, nor of one whose process was killed", async () => {
     const own = mkdtempSync(join(tmpdir(), "fedtune-tmp-"));
     const usual = process.env["TMPDIR"];
     process.env["TMPDIR"] = own;
     try {
       expect((await run(sh("echo x > y; ls"))).stdout).toBe("own.txt\ny\n");
       expect(readdirSync(own)).toEqual([]);
+      // A folder of a process that is no more, and one of a process that is.
+      const dead = spawnSync("true").pid;
+      const next = join(own, "next");
+      mkdirSync(next);
+      for (const pid of [dead, process.pid]) mkdirSync(join(next, `fedtune-code-${pid}-abc`));
+      process.env["TMPDIR"] = next;
+      await run(sh("true"));
+      expect(readdirSync(next)).toEqual([`fedtune-code-${process.pid}-abc`]);
     } finally {
       if (usual === undefined) delete process.env["TMPDIR"];
       else process.env["TMPDIR"] = usual;
       rmSync(own, { recursive: true });
     }
   });
+});
+
+test.runIf(process.platform === "linux").each([...(walled ? ["walls"] : []), "bare"])("when fedtune is killed, its programs die with it: %s", async (way) => {
+  const marker = `orphan-${way}-${process.pid}`;
+  const parent = spawn(process.execPath, [fileURLToPath(new URL("./orphan.fixture.ts", import.meta.url)), marker, way], { stdio: "ignore" });
+  await until(() => processesWith(marker).length > 3);
+  parent.kill("SIGKILL");
+  await until(() => processesWith(marker).length === 0);
+  expect(processesWith(marker)).toEqual([]);
 });
 
 describe("an enclosure that does not start", () => {
@@ -214,6 +253,9 @@ describe("an enclosure that does not start", () => {
   });
 });
 
-test.runIf(process.platform === "linux")("there is a way to try for root and for others", () => {
-  expect(candidates().length).toBeGreaterThan(1);
+const maker = "unshare";
+const namespaces = process.platform === "linux" && spawnSync(maker, ["--user", "--map-root-user", "--mount", "--net", "--pid", "--fork", "true"]).status === 0;
+
+test.runIf(namespaces)("where the system lets this user make namespaces, all walls stand", () => {
+  expect({ missing, refused }).toEqual({ missing: [], refused: [] });
 });

@@ -3,8 +3,7 @@
  * it) and under limits, and whatever it started is gone when the run ends. What the program means is left to the languages.
  */
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { interrupted } from "../../../core/base/errors.ts";
 import type { Enclosure } from "./enclosure.ts";
@@ -13,6 +12,7 @@ import { DEFAULT_LIMITS, type Limits } from "./limits.ts";
 import type { RunResult } from "./outcome.ts";
 import type { Phase } from "./phases.ts";
 import { folderBytes } from "./processes.ts";
+import { makeScratch } from "./scratch.ts";
 
 /** A program as it is handed over. */
 export interface Program {
@@ -49,20 +49,17 @@ export async function runApart(program: Program, options: RunOptions): Promise<R
   if (options.signal?.aborted === true) throw interrupted("running generated code");
   const { enclosure } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  const folder = mkdtempSync(join(tmpdir(), "fedtune-code-"));
-  try {
-    const input = join(folder, "program");
-    const mountPoint = join(folder, "root");
-    writeProgram(input, program.files);
-    mkdirSync(mountPoint);
-    const scratch = enclosure.scratch(input);
-    const environment = { HOME: scratch, TMPDIR: join(scratch, ".tmp"), LANG: "C.UTF-8", PATH: "/usr/bin:/bin", ...program.environment };
-    const [file = "", ...args] = enclosure.command({ phases: program.phases, limits, environment, visible: program.visible ?? [], input, mountPoint });
-    const child = spawn(file, args, { cwd: "/", env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" }, detached: true, stdio: ["ignore", "pipe", "pipe", "pipe"] });
-    const marker = enclosure.walls.includes("processes") ? undefined : folder;
-    const diskBytes = enclosure.walls.includes("disk") ? undefined : () => folderBytes(input);
-    return await follow(child, { folder: marker, phases: program.phases, limits, signal: options.signal, diskBytes });
-  } finally {
-    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
-  }
+  using scratchOfHost = makeScratch();
+  const { folder } = scratchOfHost;
+  const input = join(folder, "program");
+  const mountPoint = join(folder, "root");
+  writeProgram(input, program.files);
+  mkdirSync(mountPoint);
+  const scratch = enclosure.scratch(input);
+  const environment = { HOME: scratch, TMPDIR: join(scratch, ".tmp"), LANG: "C.UTF-8", PATH: "/usr/bin:/bin", ...program.environment };
+  const [file = "", ...args] = enclosure.command({ phases: program.phases, limits, environment, visible: program.visible ?? [], input, mountPoint });
+  const child = spawn(file, args, { cwd: "/", env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" }, detached: true, stdio: ["ignore", "pipe", "pipe", "pipe"] });
+  const marker = enclosure.walls.includes("processes") ? undefined : folder;
+  const diskBytes = enclosure.walls.includes("disk") ? undefined : () => folderBytes(input);
+  return await follow(child, { folder: marker, phases: program.phases, limits, signal: options.signal, diskBytes });
 }

@@ -22,7 +22,7 @@ export interface Enclosing {
 }
 
 /** The enclosures for this user, best first. */
-export function candidates(): readonly Enclosure[] {
+function candidates(): readonly Enclosure[] {
   if (process.platform !== "linux") return [];
   return process.getuid?.() === 0 ? [rootNamespaces, rootNamespacesWithoutUser, bubblewrap] : [userNamespaces, bubblewrap];
 }
