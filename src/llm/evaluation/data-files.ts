@@ -1,25 +1,23 @@
-/** Where a benchmark's files are: the one place that knows. */
-import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { FedtuneError } from "../../core/base/errors.ts";
+/** A benchmark's files: those of the catalog, or one that the settings name. */
+import { must } from "../../core/base/errors.ts";
+import { locateDataset } from "../data/catalog/locate.ts";
 import type { RawRecord } from "../data/records.ts";
 import { dataSchema } from "../data/settings.ts";
 import { readRecords } from "../data/sources/read.ts";
 import type { BenchmarkContext } from "./benchmark.ts";
 
-/** Names a folder with data sets that are already there. */
-const FOLDER = "FEDTUNE_DATA";
+/** A file of a built-in data set: its name, and the part of it. */
+export type CatalogFile = readonly [dataset: string, part: string];
 
 /**
- * The path of a benchmark's file for `readRows`: the one given as it stands, else `file` in the folder of FEDTUNE_DATA.
- * @throws FedtuneError("data") that says where it was looked for
+ * The path of a benchmark's file for `readRows`: the one given as it stands, else that of the catalog, in the folder of FEDTUNE_DATA,
+ * in the cache or fetched, and checked by its hash.
+ * @throws FedtuneError("data") for a file whose hash differs, or that is not here and cannot be fetched
  */
-export async function findDataFile(path: string | undefined, file: string, { baseFolder }: Pick<BenchmarkContext, "baseFolder">): Promise<string> {
+export async function findDataFile(path: string | undefined, [dataset, part]: CatalogFile, { signal }: Pick<BenchmarkContext, "signal">): Promise<string> {
   if (path !== undefined) return path;
-  const folder = process.env[FOLDER] ?? "";
-  const found = resolve(baseFolder, join(folder, file));
-  if (folder !== "" && existsSync(found)) return found;
-  throw new FedtuneError("data", { where: file, expected: `the file in the folder that ${FOLDER} names`, got: folder === "" ? `no ${FOLDER}` : `no such file in ${folder}`, remedy: `Set ${FOLDER} to a folder that holds ${file}, or give the file itself by path=…` });
+  const [file] = await locateDataset(dataset, part, signal === undefined ? {} : { signal });
+  return must(file, `the file of ${dataset}`).path;
 }
 
 /** All rows of a file, whatever its format; the path is relative to `baseFolder`. Throws FedtuneError("data") naming file and line. */

@@ -1,6 +1,6 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { openScorer } from "../../../test/support/scorer.ts";
 import { randomAdapter, temporaryFolder } from "../../../test/support/tiny-training.ts";
 import { writeTinyLlama } from "../../../test/support/tiny-llama.ts";
@@ -210,7 +210,15 @@ describe("an evaluation is refused", () => {
   });
 
   test("for files that are not there, saying where they are looked for", async () => {
-    await expect(run({ name: "gsm8k" })).rejects.toMatchObject({ code: "data", message: "gsm8k/test.jsonl: expected the file in the folder that FEDTUNE_DATA names, got no FEDTUNE_DATA. Set FEDTUNE_DATA to a folder that holds gsm8k/test.jsonl, or give the file itself by path=…." });
+    await expect(run({ name: "mmlu" })).rejects.toMatchObject({ code: "data", message: expect.stringMatching(/^data set mmlu: expected the file mmlu\/mmlu\.jsonl in the folder of FEDTUNE_DATA, got no folder \(FEDTUNE_DATA is not set\)\. It cannot be fetched/) });
+  });
+
+  test("for a file whose hash differs from the published one", async () => {
+    onTestFinished(() => void delete process.env["FEDTUNE_DATA"]);
+    mkdirSync(join(folder, "mmlu"));
+    writeFileSync(join(folder, "mmlu", "mmlu.jsonl"), `{"subject":"anatomy","split":"test","question":"?","choices":["a","b","c","d"],"answer":0}\n`);
+    process.env["FEDTUNE_DATA"] = folder;
+    await expect(run({ name: "mmlu" })).rejects.toMatchObject({ code: "data", message: expect.stringMatching(/^data set mmlu: .*mmlu\.jsonl: expected the SHA-256 /) });
   });
 
   test("for demonstrations that do not fit the context, with the number that does", async () => {

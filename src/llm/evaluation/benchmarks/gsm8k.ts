@@ -43,8 +43,8 @@ export const gsm8k: Benchmark<Gsm8kSettings> = {
   summary: "grade-school word problems after eight worked ones: the number at the end",
   schema,
   async open(settings, context) {
-    const records = await readRows(await findDataFile(settings.path, "gsm8k/test.jsonl", context), context);
-    const worked = (await readRows(await findDataFile(settings.demonstrations, "gsm8k/cot-8-shot.jsonl", context), context)).map((record) => parseRow(record, shotSchema));
+    const records = await readRows(await findDataFile(settings.path, ["gsm8k", "test"], context), context);
+    const worked = (await readRows(await findDataFile(settings.demonstrations, ["gsm8k", "shots"], context), context)).map((record) => parseRow(record, shotSchema));
     const shots = worked.slice(0, SHOTS).map(({ question, target }) => `Q: ${question}\nA: ${target}\n\n`);
     if (shots.length < settings.shots) throw new FedtuneError("data", { where: "gsm8k.demonstrations", expected: `${settings.shots} rows`, got: String(shots.length), remedy: `Set gsm8k.shots=${shots.length}` });
     const faithful = settings.compat === "fsllm";

@@ -50,7 +50,7 @@ function fileOf(language: LanguageName): string {
 
 async function questionsOf({ language, toolchain }: Opened, { settings, context, enclosure }: { readonly settings: Settings; readonly context: BenchmarkContext; readonly enclosure: Awaited<ReturnType<typeof openEnclosure>>["enclosure"] }): Promise<readonly Question[]> {
   const own = settings.folder === undefined ? undefined : `${settings.folder}/${fileOf(language)}`;
-  const records = await readRows(await findDataFile(own, `humaneval-x/${fileOf(language)}`, context), context);
+  const records = await readRows(await findDataFile(own, ["humaneval-x", language], context), context);
   const dialect: Dialect = DIALECTS[language];
   const { samples, sampling } = writingOf("humaneval-x", settings);
   const faithful = settings.compat === "fsllm";

@@ -26,7 +26,7 @@ export const humaneval: Benchmark<z.infer<typeof schema>> = {
   schema,
   async open(settings, context) {
     const { samples, sampling } = writingOf("humaneval", settings);
-    const records = await readRows(await findDataFile(settings.path, "humaneval/HumanEval.jsonl", context), context);
+    const records = await readRows(await findDataFile(settings.path, ["humaneval", "test"], context), context);
     const { enclosure, notes } = await openEnclosure(settings);
     const toolchain = await python.find({ ...(context.signal && { signal: context.signal }) });
     if ("missing" in toolchain) throw new FedtuneError("resources", { where: "humaneval", expected: "Python to run the tests with", got: toolchain.missing, remedy: "Install Python 3" });

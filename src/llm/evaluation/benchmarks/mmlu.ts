@@ -65,7 +65,7 @@ export const mmlu: Benchmark<MmluSettings> = {
   summary: "knowledge in 57 subjects: the likeliest of four letters after five demonstrations",
   schema,
   async open(settings, context) {
-    const file = await findDataFile(settings.path, "mmlu/mmlu.jsonl", context);
+    const file = await findDataFile(settings.path, ["mmlu", "test"], context);
     const records = await readRows(file, context);
     const rows = records.map((record) => ({ record, row: parseRow(record, rowSchema) }));
     const bySubject = Map.groupBy(rows, ({ row }) => row.subject);
