@@ -1,6 +1,6 @@
 /** Shared code reads what a peer declares and never tests its name: an architecture, a method or a benchmark is one file and one line in its record. */
 import { readFileSync } from "node:fs";
-import { basename, dirname } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { globSync } from "tinyglobby";
 import { describe, expect, test } from "vitest";
 import { ADAPTER_METHODS } from "../src/llm/adapters/all.ts";
@@ -15,10 +15,10 @@ function comparisons(name: string): string[] {
   return SOURCES.filter(({ text }) => pattern.test(text)).map(({ path }) => path);
 }
 
-/** Files that import a peer's file. */
+/** Files that import the file at a path: peers of different kinds may have one name. */
 function importers(file: string): string[] {
-  const pattern = new RegExp(`from "[^"]*/${file.replace(".", "\\.")}"`, "u");
-  return SOURCES.filter(({ text }) => pattern.test(text)).map(({ path }) => path);
+  const imported = ({ path, text }: (typeof SOURCES)[number]): boolean => [...text.matchAll(/from "(\.[^"]+)"/gu)].some(([, to = ""]) => join(dirname(path), to) === file);
+  return SOURCES.filter(imported).map(({ path }) => path);
 }
 
 describe.each([["architecture", "src/llm/architectures", Object.keys(ARCHITECTURES)], ["method", "src/llm/adapters", Object.keys(ADAPTER_METHODS)]] as const)("every %s", (_, folder, names) => {
@@ -32,9 +32,9 @@ describe.each([["architecture", "src/llm/architectures", Object.keys(ARCHITECTUR
 
   test.each(names)("%s is imported by its record and by methods built on it alone", (name) => {
     const own = SOURCES.find(({ path }) => path.startsWith(`${folder}/`) && [name, name.replaceAll("_", "-")].includes(basename(path, ".ts")));
-    const others = importers(basename(own?.path ?? "")).filter((path) => dirname(path) !== folder);
+    const others = importers(own?.path ?? "").filter((path) => dirname(path) !== folder);
     expect(others).toEqual([]);
-    expect(importers(basename(own?.path ?? ""))).toContain(`${folder}/all.ts`);
+    expect(importers(own?.path ?? "")).toContain(`${folder}/all.ts`);
   });
 });
 
@@ -42,7 +42,7 @@ test.each(Object.keys(BENCHMARKS))("the benchmark %s is one file, which its reco
   const own = SOURCES.find(({ path }) => path.startsWith("src/llm/evaluation/") && basename(path) === `${name}.ts`);
   expect(own?.path, `a file ${name}.ts`).toBeDefined();
   expect(comparisons(name).filter((path) => path.startsWith("src/llm/") || path.startsWith("src/app/cli")).filter((path) => path !== own?.path)).toEqual([]);
-  expect(importers(`${name}.ts`)).toEqual(["src/llm/evaluation/all.ts"]);
+  expect(importers(own?.path ?? "")).toEqual(["src/llm/evaluation/all.ts"]);
 });
 
 test("docs/extending.md shows the smallest method as it is", () => {
