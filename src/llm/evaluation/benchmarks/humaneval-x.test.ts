@@ -1,4 +1,5 @@
 /** HumanEval and HumanEval-X by their own data: canonical answers pass, broken ones do not, in every language that is installed. */
+import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -13,7 +14,8 @@ import { humanevalX } from "./humaneval-x.ts";
 
 const DATA = resolve("../shared/data");
 const here = existsSync(DATA) && (await enclosingHere()).missing.length === 0;
-const COMMANDS: Readonly<Record<LanguageName, string>> = { python: "python3", js: "node", java: "javac", go: "go", cpp: "g++", rust: "rustc" };
+/** Commands that tell a toolchain's version, where there is one that works. */
+const COMMANDS: Readonly<Record<LanguageName, readonly [string, string]>> = { python: ["python3", "--version"], js: ["node", "--version"], java: ["javac", "-version"], go: ["go", "version"], cpp: ["g++", "--version"], rust: ["rustc", "--version"] };
 const signal = new AbortController().signal;
 const context: BenchmarkContext = {
   // The benchmarks of code ask it nothing.
@@ -56,9 +58,10 @@ function outcomes({ parsed }: Judgement): unknown[] {
 
 describe.skipIf(!here)("with the data beside the project and all walls (skipped where either is absent)", () => {
   describe.each(LANGUAGE_NAMES)("%s", (language) => {
-    const missing = onPath(COMMANDS[language]) === undefined;
+    const [command, version] = COMMANDS[language];
+    const missing = spawnSync(command, [version]).status !== 0;
 
-    test.skipIf(missing)(`a canonical solution passes; a broken one and one that leaves early fail${missing ? `: skipped, \`${COMMANDS[language]}\` is not installed` : ""}`, async () => {
+    test.skipIf(missing)(`a canonical solution passes; a broken one and one that leaves early fail${missing ? `: skipped, \`${command}\` is not installed or does not work` : ""}`, async () => {
       const opened = await openX({ languages: [language], samples: 4, temperature: 0.5, k: [1, 2] });
       const question = written(opened, 53); // add(x, y)
       expect(question.prompt.own).toMatch(/^(\/\/|#) language: \w/);
