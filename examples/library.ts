@@ -7,7 +7,7 @@
  */
 import { loadExperiment, readRun, run, summarise } from "fedtune";
 
-const experiment = loadExperiment(new URL("own.yaml", import.meta.url).pathname, ["federation.rounds=2", "baselines=[base]"]);
+const experiment = loadExperiment(new URL("own.yaml", import.meta.url).pathname, ["federation.rounds=2", "compare=[base, federated]"]);
 const stop = new AbortController();
 process.once("SIGINT", () => stop.abort());
 

@@ -14,6 +14,7 @@ export type { DryRun, DryRunOptions } from "./app/experiment/dry-run.ts";
 export { allFields, experimentJsonSchema } from "./app/experiment/json-schema.ts";
 export { defineExperiment, loadExperiment } from "./app/experiment/load.ts";
 export { readRun } from "./app/experiment/record.ts";
+export type { Plan } from "./app/experiment/plan.ts";
 export type { RunRecord } from "./app/experiment/record.ts";
 export { openRunStore } from "./app/experiment/run-store.ts";
 export { resume, run } from "./app/experiment/run.ts";

@@ -21,7 +21,7 @@ const SHORT = [
   "training.batch_size=2",
   "training.moments=carry",
   "adapter.lora_dropout=0.1",
-  "baselines=[local]",
+  "compare=[local, federated]",
   "samples.max_new_tokens=8",
 ];
 

@@ -42,7 +42,7 @@ describe("the packed package", () => {
 
   it("trains the demo's experiment with its own assets", { timeout: 120_000 }, () => {
     const config = join(modules, "fedtune", "assets", "demo.yaml");
-    const small = ["federation.rounds=1", "training.local_steps=1", "data.max_examples_per_client=8", "baselines=[]", "samples.prompts=[]", `output=${join(folder, "runs")}`];
+    const small = ["federation.rounds=1", "training.local_steps=1", "data.max_examples_per_client=8", "compare=[federated]", "samples.prompts=[]", `output=${join(folder, "runs")}`];
     execute(process.execPath, [bin, "run", config, ...small], folder);
     const [run = ""] = readdirSync(join(folder, "runs"));
     expect(readdirSync(join(folder, "runs", run, "adapter")).toSorted()).toContain("adapter_model.safetensors");

@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const output = mkdtempSync(join(tmpdir(), "fedtune-workers-"));
 afterAll(() => rmSync(output, { recursive: true, force: true }));
 
-const SHORT = ["federation.rounds=2", "training.local_steps=2", "training.batch_size=3", "baselines=[]", "samples.prompts=[]", "data.max_tokens=48", "runtime.threads=1"];
+const SHORT = ["federation.rounds=2", "training.local_steps=2", "training.batch_size=3", "compare=[federated]", "samples.prompts=[]", "data.max_tokens=48", "runtime.threads=1"];
 
 async function adapterOf(name: string, overrides: readonly string[]): Promise<Buffer> {
   const folder = join(output, name);

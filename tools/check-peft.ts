@@ -50,7 +50,7 @@ async function check(): Promise<boolean> {
 
 /** Trains the demo for two rounds and gives its adapter folder. */
 async function trainDemo(): Promise<string> {
-  const args = ["run", join(root, "assets", "demo.yaml"), "federation.rounds=2", "baselines=[]", `output=${scratch}`];
+  const args = ["run", join(root, "assets", "demo.yaml"), "federation.rounds=2", "compare=[federated]", `output=${scratch}`];
   const { code, output } = await runFedtune(args, { cwd: scratch });
   const run = readdirSync(scratch)[0];
   if (code !== 0 || run === undefined) throw new Error(`fedtune ${args.join(" ")}: expected a run that ends with 0, got ${code}.\n${output}`);

@@ -110,6 +110,7 @@ export function addEvent(before: Progress, event: RunEvent): Progress {
     case "run-finished":
       return { ...state, stage: undefined, finished: true };
     case "evaluated":
+    case "benchmarked":
     case "sampled":
     case "note":
       return state;

@@ -1,6 +1,6 @@
 /** An experiment's data: rows, who holds them, and their tokens. Training on them is left to others. */
 import { dirname, join } from "node:path";
-import { FedtuneError } from "../../core/base/errors.ts";
+import { FedtuneError, must } from "../../core/base/errors.ts";
 import { sha256 } from "../../core/base/hash.ts";
 import { bytesOf } from "../../core/base/tensor.ts";
 import { cacheFolder } from "../../core/store/cache.ts";
@@ -8,12 +8,13 @@ import type { EncodeReport } from "../../llm/data/encode.ts";
 import { encodeCached } from "../../llm/data/encoded-cache.ts";
 import { completeSettings, datasetOf } from "../../llm/data/catalog/complete.ts";
 import type { LocateOptions } from "../../llm/data/catalog/locate.ts";
-import { loadExamples } from "../../llm/data/load-examples.ts";
+import { loadExamples, type LoadedExamples } from "../../llm/data/load-examples.ts";
 import { buildPartition, type PartitionManifest } from "../../llm/data/partition/build.ts";
 import { countCategories, type CategoryCounts } from "../../llm/data/partition/counts.ts";
 import { readRecords } from "../../llm/data/sources/read.ts";
 import { loadTemplate } from "../../llm/data/templates/load.ts";
 import type { PromptTemplate } from "../../llm/data/templates/template.ts";
+import type { DataSettings } from "../../llm/data/settings.ts";
 import type { EncodedDataset, Partition } from "../../llm/data/types.ts";
 import type { Tokenizer } from "../../llm/text/tokenizer.ts";
 import type { Experiment } from "./schema.ts";
@@ -24,7 +25,14 @@ export interface PartitionRecord {
   readonly categories: CategoryCounts;
 }
 
+/** A row that nobody trains on: its own fields, whose it is (-1: nobody's), and its split, which is always test. */
+export type HeldOutRow = Readonly<Record<string, unknown>> & { readonly client: string | -1; readonly split: "test" };
+
 export interface PreparedData {
+  /** The settings, those of a named data set filled in. */
+  readonly settings: DataSettings;
+  /** What benchmarks on rows are asked: the global test, else every client's test rows. */
+  readonly heldOut: readonly HeldOutRow[];
   readonly dataset: EncodedDataset;
   readonly partition: Partition;
   readonly record: PartitionRecord;
@@ -67,7 +75,7 @@ export async function prepareData(experiment: Experiment, options: PrepareDataOp
   const record = { manifest, categories: countCategories(source, manifest, data.fields) };
   const named = datasetOf(data);
   const terms = named?.terms === undefined ? {} : { terms: `${data.name}, ${named.licence}: ${named.terms}` };
-  return { dataset, partition, record, report, template, ...terms, kind: source.fields.kind, sha256: hashOf(dataset, partition) };
+  return { settings: data, heldOut: heldOutRows(source, manifest), dataset, partition, record, report, template, ...terms, kind: source.fields.kind, sha256: hashOf(dataset, partition) };
 }
 
 /**
@@ -80,6 +88,12 @@ export async function partitionExperiment(experiment: Experiment, options: Pick<
   const source = await readRecords(data, folderOf(experiment), { seed, locate: options });
   const { manifest } = buildPartition({ source, data, partition, seed });
   return { manifest, categories: countCategories(source, manifest, data.fields) };
+}
+
+function heldOutRows({ records }: LoadedExamples, { clients, globalTest, dropped }: PartitionManifest): readonly HeldOutRow[] {
+  const left = new Set(dropped);
+  const owned = globalTest.length > 0 ? globalTest.map((row) => ({ row, client: -1 as const })) : clients.flatMap(({ name, test }) => test.map((row) => ({ row, client: name })));
+  return owned.filter(({ row }) => !left.has(row)).map(({ row, client }) => ({ ...must(records[row], "row").fields, client, split: "test" }));
 }
 
 function requireEnoughClients({ config: { federation } }: Experiment, clients: number): void {

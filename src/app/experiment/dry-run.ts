@@ -126,8 +126,13 @@ async function timeOneStep(plan: Plan, data: PreparedData, options: DryRunOption
 }
 
 function countSteps(plan: Plan, clients: number, perRound: number): number {
-  const baselines = (plan.baselines.includes("local") ? clients : 0) + (plan.baselines.includes("global") ? 1 : 0);
-  return plan.federation.rounds * plan.training.local_steps * (perRound + baselines);
+  const has = isCompared(plan);
+  return plan.federation.rounds * plan.training.local_steps * (has("federated") * perRound + has("local") * clients + has("global"));
+}
+
+/** 1 for what is compared, else 0. */
+function isCompared({ compare }: Plan): (name: Plan["compare"][number]) => number {
+  return (name) => (compare.includes(name) ? 1 : 0);
 }
 
 function countEvaluatedTokens(plan: Plan, { dataset: { offsets }, partition: { clients, globalTest } }: PreparedData): number {
@@ -137,9 +142,9 @@ function countEvaluatedTokens(plan: Plan, { dataset: { offsets }, partition: { c
   const global = tokensOf(globalTest);
   const { rounds, evaluate_every: every } = plan.federation;
   const evaluations = Math.ceil(rounds / every);
-  const has = (name: Plan["baselines"][number]): number => (plan.baselines.includes(name) ? 1 : 0);
-  const inRounds = validation * (evaluations * (1 + has("global") + has("local")) + has("base"));
-  const atEnd = (test + global) * (1 + has("global") + has("base")) + has("local") * (test + clients.length * global);
+  const has = isCompared(plan);
+  const inRounds = validation * (evaluations * (has("federated") + has("global") + has("local")) + has("base"));
+  const atEnd = (test + global) * (has("federated") + has("global") + has("base")) + has("local") * (test + clients.length * global);
   return inRounds + atEnd;
 }
 
@@ -164,7 +169,7 @@ function describe(facts: Omit<DryRun, "lines">, { model, perRound, leftOut }: { 
     ...clients.map((c) => `           ${c.name}: ${number(c.train)} / ${number(c.validation)} / ${number(c.test)}`),
     ...(leftOut === "" ? [] : [`           ${leftOut}`]),
     `Tokens     ${number(facts.tokens)}${cut.length > 0 ? ` (rows: ${cut.join(", ")})` : ""}`,
-    `Training   ${plan.federation.rounds} rounds of ${plan.training.local_steps} steps of ${plan.training.batch_size} examples; baselines: ${plan.baselines.join(", ") || "none"}; ${number(facts.steps)} steps in all`,
+    `Training   ${plan.federation.rounds} rounds of ${plan.training.local_steps} steps of ${plan.training.batch_size} examples; compared: ${plan.compare.join(", ")}; ${number(facts.steps)} steps in all`,
     `Traffic    ${bytes(facts.bytesPerRound)} a round, down and up together`,
     `Device     ${resolved.device}, computing in ${resolved.compute}${resolved.device_name === undefined ? "" : `: ${resolved.device_name}`}${facts.copiedBytesPerStep === 0 ? "" : `; ${bytes(facts.copiedBytesPerStep)} copied a step`}`,
     `Machine    ${resolved.threads} threads, ${plan.runtime.workers} workers, ${resolved.clients_side_by_side} clients side by side, ${resolved.tokens_per_micro_batch} tokens a pass`,

@@ -12,10 +12,12 @@ import { applyEvent, findEvaluation, keptRound, replay, type RunState } from "..
 import { loadStrategy } from "../../federation/strategies/load.ts";
 import { createInProcessTransport } from "../../federation/transports/in-process.ts";
 import type { PreparedData } from "./data.ts";
+import { askBenchmarks } from "./benchmarks.ts";
 import { createEvaluator, type Evaluator } from "./evaluator.ts";
 import { evaluateOnTest, ownSets } from "./final-evaluation.ts";
 import type { PreparedModel } from "./model.ts";
 import { sampleText, writeAdapter } from "./outcome.ts";
+import { watchMemory } from "./peak-memory.ts";
 import { planHash, type Plan } from "./plan.ts";
 import type { OpenRunStore } from "./run-store.ts";
 import { bundlesOf, trainingRows, type Bundle } from "./scenarios.ts";
@@ -41,6 +43,7 @@ interface Stage extends Execution {
   readonly evaluate: Evaluator;
   readonly now: () => string;
   readonly append: (event: JournalEvent) => void;
+  readonly peakBytes: () => number;
   readonly state: () => RunState;
 }
 
@@ -50,7 +53,7 @@ export async function executeRun(execution: Execution): Promise<void> {
   let state = replay(store.events);
   requireSamePlan(state, plan);
   await using trainers = await createTrainers(plan, execution.data, execution.createTrainer);
-  if (state.finished !== undefined) return await finishAgain(execution, trainers.first, state.finished.chosen === "best" ? state.finished.best : state.finished.last);
+  if (state.finished !== undefined) return await finishAgain(execution, trainers.first, state.finished.kept);
   const earlierMs = activeMs(store.events);
   const begun = clock();
   const now = (): string => clock().toISOString();
@@ -61,12 +64,15 @@ export async function executeRun(execution: Execution): Promise<void> {
   const initial = await begin(execution, { state, trainers, append });
   const tick = (event: Tick): void => store.tick(event);
   const evaluate = createEvaluator(trainers.all, { tick, now, signal });
-  const stage: Stage = { ...execution, trainers, initial, evaluate, now, append, state: () => state };
+  using memory = watchMemory();
+  const stage: Stage = { ...execution, trainers, initial, evaluate, now, append, peakBytes: memory.take, state: () => state };
   await evaluateBase(stage);
   const bundles = bundlesOf(plan, execution.data.partition.clients.length);
   for (const bundle of bundles) state = await runBundle(bundle, stage);
-  const judged = [...(plan.baselines.includes("base") ? (["base"] as const) : []), ...bundles.flatMap((bundle) => bundle.map(({ scenario }) => scenario))];
-  await evaluateOnTest(judged, state, { ...stage, partition: stage.data.partition, keep: plan.federation.keep, getTensors: (hash) => store.getTensors(hash) });
+  const judged = [...(plan.compare.includes("base") ? (["base"] as const) : []), ...bundles.flatMap((bundle) => bundle.map(({ scenario }) => scenario))];
+  const getTensors = (hash: string): NamedTensors<"float32"> => store.getTensors(hash);
+  await evaluateOnTest(judged, state, { ...stage, partition: stage.data.partition, keep: plan.federation.keep, getTensors });
+  await askBenchmarks(judged, { ...stage, trainer: trainers.first, tick, getTensors });
   await sample(stage);
   if (signal.aborted) throw interrupted("export");
   await finish(stage, earlierMs + clock().getTime() - begun.getTime());
@@ -119,7 +125,7 @@ function hasRows(stage: Stage, scenario: Scenario | "base"): boolean {
 async function evaluateBase({ plan, data, evaluate, append, now, ...stage }: Stage): Promise<void> {
   const wanted = { scenario: "base", round: 0, split: "validation" } as const;
   const sets = ownSets(data.partition, "base", "validation");
-  if (!plan.baselines.includes("base") || sets.every(({ examples }) => examples.length === 0) || findEvaluation(stage.state(), wanted) !== undefined) return;
+  if (!plan.compare.includes("base") || sets.every(({ examples }) => examples.length === 0) || findEvaluation(stage.state(), wanted) !== undefined) return;
   const [result] = await evaluate([{ sets }], "validation rows: base");
   if (result !== undefined) append({ type: "evaluated", at: now(), ...wanted, clients: [...result.clients], pooled: result.pooled, best: false });
 }
@@ -160,6 +166,7 @@ async function runBundle(bundle: Bundle, stage: Stage): Promise<RunState> {
         `validation rows: ${bundle.length === 1 ? bundle[0]?.scenario : "clients alone"}`,
       ),
     clock,
+    peakBytes: stage.peakBytes,
     signal,
   };
   return await runFederations(bundle, stage.state(), coordination);
@@ -171,23 +178,32 @@ function finiteOrNull(value: number): number | null {
 
 async function sample(stage: Stage): Promise<void> {
   const { plan, store, trainers, append, now } = stage;
-  const kept = must(keptRound(stage.state(), "federated", plan.federation.keep), "the federation's adapter");
+  const handedOver = handedOverScenario(plan);
+  const kept = handedOver && must(keptRound(stage.state(), handedOver, plan.federation.keep), `the adapter of ${handedOver}`);
   for (const prompt of plan.samples.prompts) {
-    for (const scenario of ["base", "federated"] as const) {
+    for (const scenario of ["base", ...(handedOver === undefined ? [] : [handedOver])] as const) {
       if (stage.state().samples.some((s) => s.scenario === scenario && s.prompt === prompt)) continue;
       if (stage.signal.aborted) throw interrupted("samples");
-      const text = await sampleText(trainers.first, prompt, scenario === "base" ? undefined : store.getTensors(kept.adapter), stage);
+      const text = await sampleText(trainers.first, prompt, scenario === "base" || kept === undefined ? undefined : store.getTensors(kept.adapter), stage);
       append({ type: "sampled", at: now(), scenario, prompt, text });
     }
   }
 }
 
 async function finish({ folder, plan, model, trainers, store, append, now, state }: Stage, elapsedMs: number): Promise<void> {
+  const scenario = handedOverScenario(plan);
+  const seconds = elapsedMs / 1000;
+  if (scenario === undefined) return append({ type: "run-finished", at: now(), seconds });
   const { keep } = plan.federation;
-  const best = must(keptRound(state(), "federated", "best"), "the best round");
-  const last = must(keptRound(state(), "federated", "last"), "the last round");
+  const best = must(keptRound(state(), scenario, "best"), "the best round");
+  const last = must(keptRound(state(), scenario, "last"), "the last round");
   await writeAdapter(folder, store.getTensors((keep === "best" ? best : last).adapter), { plan, model, trainer: trainers.first });
-  append({ type: "run-finished", at: now(), best: best.adapter, last: last.adapter, bestRound: best.round, lastRound: last.round, chosen: keep, seconds: elapsedMs / 1000 });
+  append({ type: "run-finished", at: now(), kept: { scenario, best: best.adapter, last: last.adapter, bestRound: best.round, lastRound: last.round, chosen: keep }, seconds });
+}
+
+/** Whose adapter a run hands over: the federation's, else that of all data pooled; clients alone have one each, and none is handed over. */
+function handedOverScenario({ compare }: Plan): "federated" | "global" | undefined {
+  return (["federated", "global"] as const).find((scenario) => compare.includes(scenario));
 }
 
 /** How long earlier processes were at work: from each start or resumption to the last event after it. */
@@ -197,7 +213,7 @@ function activeMs(events: readonly JournalEvent[]): number {
 }
 
 /** A run that is done needs nothing but its adapter in place. */
-async function finishAgain({ folder, plan, model, store, clock }: Execution, trainer: Trainer, adapter: string): Promise<void> {
-  await writeAdapter(folder, store.getTensors(adapter), { plan, model, trainer });
-  store.tick({ type: "note", at: clock().toISOString(), level: "info", text: "The run was finished already; its adapter is in place." });
+async function finishAgain({ folder, plan, model, store, clock }: Execution, trainer: Trainer, kept: NonNullable<RunState["finished"]>["kept"]): Promise<void> {
+  if (kept !== undefined) await writeAdapter(folder, store.getTensors(kept.chosen === "best" ? kept.best : kept.last), { plan, model, trainer });
+  store.tick({ type: "note", at: clock().toISOString(), level: "info", text: `The run was finished already${kept === undefined ? "" : "; its adapter is in place"}.` });
 }

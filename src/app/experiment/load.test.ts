@@ -31,7 +31,7 @@ function refusal(text: string, overrides: readonly string[] = []): string {
 
 describe("a config", () => {
   it("gets the schema's defaults and its file's name", () => {
-    expect(load(GOOD)).toMatchObject({ name: "trial", seed: 1, baselines: ["base"], federation: { strategy: "fedavg", rounds: 10, weighting: "examples", keep: "best" }, adapter: { r: 8 } });
+    expect(load(GOOD)).toMatchObject({ name: "trial", seed: 1, compare: ["base", "federated"], federation: { strategy: "fedavg", rounds: 10, weighting: "examples", keep: "best" }, adapter: { r: 8 } });
   });
 
   it("has paths relative to itself, on the command line to the working folder", () => {
@@ -51,8 +51,8 @@ describe("a config", () => {
   });
 
   it("is overridden field by field, with values in YAML", () => {
-    const config = load(GOOD, ["federation.rounds=3", "training.learning_rate=1e-4", "baselines=[local, global]", "adapter={r: 4, target_modules: all-linear}", "name=second"]);
-    expect(config).toMatchObject({ name: "second", federation: { rounds: 3 }, training: { learning_rate: 1e-4 }, baselines: ["local", "global"], adapter: { r: 4, target_modules: "all-linear" } });
+    const config = load(GOOD, ["federation.rounds=3", "training.learning_rate=1e-4", "compare=[local, global, federated]", "adapter={r: 4, target_modules: all-linear}", "name=second"]);
+    expect(config).toMatchObject({ name: "second", federation: { rounds: 3 }, training: { learning_rate: 1e-4 }, compare: ["local", "global", "federated"], adapter: { r: 4, target_modules: "all-linear" } });
   });
 
   it.each([
@@ -62,7 +62,7 @@ describe("a config", () => {
     ["a value below its range", "federation: { fraction: 0 }", "trial.yaml:5: federation.fraction: expected a number of more than 0, got `0`."],
     ["a value above its range", "adapter: { lora_dropout: 1.5 }", "trial.yaml:5: adapter.lora_dropout: expected a number of at most 0.99, got `1.5`."],
     ["another type", "training: { batch_size: 2.5 }", "trial.yaml:5: training.batch_size: expected a whole number, got `2.5`."],
-    ["a word that is none of the allowed ones", "baselines: [lokal]", "trial.yaml:5: baselines.0: expected base, local, global, got `\"lokal\"`. Did you mean `local`?"],
+    ["a word that is none of the allowed ones", "compare: [lokal, federated]", "trial.yaml:5: compare.0: expected base, local, global, federated, got `\"lokal\"`. Did you mean `local`?"],
     ["a method that is unknown", "training: { optimizer: { name: adam } }", "trial.yaml:5: training.optimizer.name: expected adamw, sgd, got `\"adam\"`. Did you mean `adamw`?"],
     ["neither of two types", "runtime: { threads: [2] }", "trial.yaml:5: runtime.threads: expected auto or a number, got `[2]`."],
     ["a name that is no folder's", "name: a/b", "trial.yaml:5: name: expected letters, digits, `-`, `_` and `.`, got `\"a/b\"`."],

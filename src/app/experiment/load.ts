@@ -4,6 +4,7 @@ import { dirname, parse as parsePath, relative, resolve } from "node:path";
 import { isMap, isScalar, LineCounter, parse as parseYaml, parseDocument, type Document } from "yaml";
 import { FedtuneError, messageOf } from "../../core/base/errors.ts";
 import { fileErrorCode } from "../../core/base/file-errors.ts";
+import { checkBenchmarks } from "./benchmarks.ts";
 import { withAbsolutePaths } from "./paths.ts";
 import { configError, type Locate } from "./problems.ts";
 import { experimentSchema, type Experiment } from "./schema.ts";
@@ -53,8 +54,9 @@ export function defineExperiment(config: Readonly<Record<string, unknown>>, fold
 
 function check(raw: unknown, locate: Locate): Experiment["config"] {
   const parsed = experimentSchema.safeParse(raw);
-  if (parsed.success) return parsed.data;
-  throw configError(parsed.error.issues, raw, locate);
+  if (!parsed.success) throw configError(parsed.error.issues, raw, locate);
+  checkBenchmarks(parsed.data.benchmarks);
+  return parsed.data;
 }
 
 function readConfig(path: string, shown: string): string {

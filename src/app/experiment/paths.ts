@@ -12,15 +12,19 @@ const PATH_FIELDS: Readonly<Record<string, (value: string, base: string) => bool
   "data.source": () => true,
   "data.template": (value) => TEMPLATE_FILE.test(value),
   "federation.strategy": (value) => /\.[cm]?[jt]s$/.test(value),
+  "benchmarks.path": () => true,
+  "benchmarks.demonstrations": () => true,
+  "benchmarks.template": (value) => TEMPLATE_FILE.test(value),
   output: () => true,
 };
 
-/** A copy of a raw config whose paths are absolute, read as relative to `base`. Anything else is left as it is. */
+/** A copy of a raw config whose paths are absolute, read as relative to `base`; members of a list are what the list is. Anything else is left as it is. */
 export function withAbsolutePaths(raw: unknown, base: string, prefix: readonly string[] = []): unknown {
   if (typeof raw === "string") {
     const isPath = PATH_FIELDS[prefix.join(".")];
     return isPath?.(raw, base) === true && !isAbsolute(raw) ? resolve(base, raw) : raw;
   }
-  if (typeof raw !== "object" || raw === null || Array.isArray(raw)) return raw;
+  if (Array.isArray(raw)) return raw.map((value) => withAbsolutePaths(value, base, prefix));
+  if (typeof raw !== "object" || raw === null) return raw;
   return Object.fromEntries(Object.entries(raw).map(([key, value]) => [key, withAbsolutePaths(value, base, [...prefix, key])]));
 }

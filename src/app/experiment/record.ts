@@ -8,6 +8,7 @@ import { readJournal } from "../../core/store/journal.ts";
 import { journalEventSchema, type JournalEvent, type RunEvent, type Tick } from "../../federation/rounds/events.ts";
 import type { CategoryCounts } from "../../llm/data/partition/counts.ts";
 import { readMetrics } from "./metrics-file.ts";
+import { readPlan, type Plan } from "./plan.ts";
 import { JOURNAL, MANIFEST, METRICS, PLAN, runName } from "./run-folder.ts";
 
 /** A run as its folder tells it. */
@@ -17,8 +18,9 @@ export interface RunRecord {
   readonly folder: string;
   /** Transitions and ticks in order of time; steps of a round that was done twice appear once, the later holding. */
   readonly events: readonly RunEvent[];
-  /** The config as resolved, as YAML text. */
+  /** The config as resolved, as YAML text and as it is read from it. */
   readonly config: string;
+  readonly plan: Plan;
   /** Rows of each category at each client. */
   readonly categories?: CategoryCounts;
 }
@@ -38,7 +40,7 @@ export function readRun(folder: string): RunRecord {
   const journal = join(folder, JOURNAL);
   const transitions = existsSync(journal) ? readJournal<JournalEvent>(journal, (value) => journalEventSchema.parse(value)).events : [];
   const categories = readCategories(join(folder, MANIFEST));
-  return { name: runName(folder), folder, events: inOrder(transitions, readMetrics(join(folder, METRICS))), config, ...(categories && { categories }) };
+  return { name: runName(folder), folder, events: inOrder(transitions, readMetrics(join(folder, METRICS))), config, plan: readPlan(folder), ...(categories && { categories }) };
 }
 
 function readCategories(path: string): CategoryCounts | undefined {

@@ -20,11 +20,11 @@ const root = mkdtempSync(join(tmpdir(), "fedtune-runs-"));
 process.env["FEDTUNE_CACHE"] = join(root, "cache");
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
-const ALL = ["baselines=[base, local, global]"];
+const ALL = ["compare=[base, local, global, federated]"];
 
 /** The demo's model and data, with the trainer that does arithmetic. */
 function experiment(name: string, overrides: readonly string[] = []): Experiment {
-  const loaded = loadExperiment(join(assets, "demo.yaml"), ["federation.rounds=3", "training.local_steps=2", "runtime.clients_side_by_side=3", "baselines=[base, global]", "data.max_tokens=64", ...overrides]);
+  const loaded = loadExperiment(join(assets, "demo.yaml"), ["federation.rounds=3", "training.local_steps=2", "runtime.clients_side_by_side=3", "compare=[base, global, federated]", "data.max_tokens=64", ...overrides]);
   return { ...loaded, config: { ...loaded.config, output: join(root, name) } };
 }
 const options = (arithmetic: ArithmeticOptions = {}): { createTrainer: () => Promise<ReturnType<typeof createArithmeticTrainer>> } => ({ createTrainer: async () => createArithmeticTrainer(arithmetic) });

@@ -1,4 +1,4 @@
-/** What an experiment trains: the federation, and its baselines as federations of one client each. */
+/** What an experiment trains: the federation, and what it is compared with as federations of one client each. */
 import type { ClientRows } from "../../federation/rounds/client.ts";
 import type { Federation } from "../../federation/rounds/coordinator.ts";
 import type { Scenario } from "../../federation/rounds/events.ts";
@@ -9,15 +9,15 @@ import type { ExperimentConfig } from "./schema.ts";
 export type Bundle = readonly Federation[];
 
 /** The bundles of an experiment in the order in which they are trained. */
-export function bundlesOf({ federation, baselines }: ExperimentConfig, clients: number): readonly Bundle[] {
+export function bundlesOf({ federation, compare }: Pick<ExperimentConfig, "federation" | "compare">, clients: number): readonly Bundle[] {
   const indices = Array.from({ length: clients }, (_, i) => i);
   const federated: Federation = { scenario: "federated", clients: indices, fraction: federation.fraction, minClients: federation.min_clients };
   // A baseline that fails in a round must not end a run whose federation is done.
   const alone = (scenario: Scenario, client: number): Federation => ({ scenario, clients: [client], fraction: 1, minClients: 0 });
   return [
-    [federated],
-    ...(baselines.includes("global") ? [[alone("global", clients)]] : []),
-    ...(baselines.includes("local") ? [indices.map((client) => alone(`local/${client}`, client))] : []),
+    ...(compare.includes("federated") ? [[federated]] : []),
+    ...(compare.includes("global") ? [[alone("global", clients)]] : []),
+    ...(compare.includes("local") ? [indices.map((client) => alone(`local/${client}`, client))] : []),
   ];
 }
 

@@ -10,6 +10,14 @@ const samplesSchema = z.strictObject({
   max_new_tokens: z.int().positive().default(60).describe("longest continuation in tokens"),
 });
 
+const benchmarkSchema = z
+  .looseObject({
+    name: z.string().min(1).describe("a benchmark's name, as `fedtune evaluate --list` has it"),
+    label: z.string().regex(/^[A-Za-z0-9][\w.@+ -]*$/, "expected letters, digits, spaces and `-_.@+`").optional().describe("what it is called in tables; left out: its name"),
+    limit: z.int().positive().optional().describe("a sample of so many questions, the same ones every time; left out: all"),
+  })
+  .describe("a benchmark with its settings");
+
 export const experimentSchema = z.strictObject({
   name: z
     .string()
@@ -24,7 +32,12 @@ export const experimentSchema = z.strictObject({
   training: trainingSchema.prefault({}).describe("a client's local training"),
   runtime: runtimeSchema.prefault({}).describe("how the machine is used"),
   federation: federationSchema.prefault({}).describe("rounds and strategy"),
-  baselines: z.array(z.enum(["base", "local", "global"])).default(["base"]).describe("what the federation is compared with: the base, each client alone, all data pooled"),
+  compare: z
+    .array(z.enum(["base", "local", "global", "federated"]))
+    .min(1, "expected one of base, local, global, federated at least")
+    .default(["base", "federated"])
+    .describe("what is compared: the base, each client alone, all data pooled, the federation"),
+  benchmarks: z.array(benchmarkSchema).default([]).describe("what else everything that is compared is judged by at the end: benchmarks of `fedtune evaluate` with their settings, such as `{ name: rouge-l, limit: 50 }`; those on rows are asked the experiment's own held-out rows unless they have a path"),
   samples: samplesSchema.prefault({}).describe("texts before and after"),
   output: z.string().min(1).default("runs").describe("folder that run folders are made in"),
 });

@@ -83,7 +83,7 @@ function* makeEvents(rounds: number): Iterable<RunEvent> {
   const prompt = "Write a short letter to a neighbour who waters the plants.";
   yield { type: "sampled", at: at(1), scenario: "base", prompt, text: "The neighbour neighbour is a plants of the plants. <script>alert(1)</script> It is important to water the the water." };
   yield { type: "sampled", at: at(1), scenario: "federated", prompt, text: "Dear Ms Petersen,\n\nthank you for watering our plants while we are away. The ferns like it twice a week, the cactus not at all.\n\nBest wishes,\nAnna" };
-  yield { type: "run-finished", at: at(), best: hashOf(18), last: hashOf(rounds), bestRound: 18, lastRound: rounds, chosen: "best", seconds };
+  yield { type: "run-finished", at: at(), kept: { scenario: "federated", best: hashOf(18), last: hashOf(rounds), bestRound: 18, lastRound: rounds, chosen: "best" }, seconds };
 }
 
 /** Rows by category and client, for the partition chart. */

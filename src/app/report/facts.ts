@@ -9,6 +9,7 @@ type EventOf<Type extends JournalEvent["type"]> = Extract<JournalEvent, { type: 
 export type RunStarted = EventOf<"run-started">;
 export type RoundCommitted = EventOf<"round-committed">;
 export type Evaluated = EventOf<"evaluated">;
+export type Benchmarked = EventOf<"benchmarked">;
 export type Sampled = EventOf<"sampled">;
 export type RunFinished = EventOf<"run-finished">;
 export type { RunEvent, Scenario };
@@ -30,6 +31,8 @@ export interface RunFacts {
   /** All evaluations in order of time. */
   readonly evaluations: readonly Evaluated[];
   readonly samples: readonly Sampled[];
+  /** Benchmarks in order of time. */
+  readonly benchmarks: readonly Benchmarked[];
   /** Clients whose round failed, and clients that left out steps which were not finite. */
   readonly failures: readonly Trouble[];
   readonly skipped: readonly Trouble[];
@@ -48,6 +51,7 @@ export function collectFacts(events: Iterable<RunEvent>): RunFacts {
   const commits = new Map<Scenario, Map<number, RoundCommitted>>();
   const evaluations = new Map<string, Evaluated>();
   const samples = new Map<string, Sampled>();
+  const benchmarks = new Map<string, Benchmarked>();
   const notes = new Map<string, { level: "info" | "warning"; text: string }>();
   for (const event of events) {
     switch (event.type) {
@@ -74,6 +78,9 @@ export function collectFacts(events: Iterable<RunEvent>): RunFacts {
       case "note":
         notes.set(event.text, { level: event.level, text: event.text });
         break;
+      case "benchmarked":
+        benchmarks.set(`${event.scenario} ${event.place}`, event);
+        break;
       case "round-started":
       case "step":
       case "progress":
@@ -89,6 +96,7 @@ export function collectFacts(events: Iterable<RunEvent>): RunFacts {
     commits: inOrder,
     evaluations: [...evaluations.values()],
     samples: [...samples.values()],
+    benchmarks: [...benchmarks.values()],
     ...collectTroubles(inOrder),
     notes: [...notes.values()],
     resumes,

@@ -12,6 +12,17 @@ export function formatLoss(value: number | null | undefined): string {
   return value === undefined || value === null || !Number.isFinite(value) ? "–" : value.toFixed(3);
 }
 
+/** A share in percent with one decimal, any other number with three digits that count; "–" where there is none. */
+function formatMeasure(value: number | null, unit: "share" | "number"): string {
+  if (value === null || !Number.isFinite(value)) return "–";
+  return unit === "share" ? `${(100 * value).toFixed(1)} %` : Math.abs(value) >= 10_000 ? value.toExponential(1) : value.toPrecision(3);
+}
+
+/** A benchmark's figure with its 95 % confidence interval: "23.1 % (20.4 % to 25.9 %)". */
+export function formatFigure({ value, low, high, unit }: { readonly value: number | null; readonly low: number | null; readonly high: number | null; readonly unit: "share" | "number" }): string {
+  return `${formatMeasure(value, unit)} (${formatMeasure(low, unit)} to ${formatMeasure(high, unit)})`;
+}
+
 /** A whole number with commas: 12,345. */
 export function formatCount(value: number): string {
   return Math.round(value).toLocaleString("en-US");

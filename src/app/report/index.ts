@@ -1,6 +1,6 @@
 /** Figures and wording that terminal and page share. The page itself is `render.ts`, loaded apart because of its drawing library. */
 export { collectFacts } from "./facts.ts";
-export { formatBytes, formatCount, formatLoss, formatPerplexity, formatSeconds, formatThings } from "./format.ts";
+export { formatBytes, formatCount, formatFigure, formatLoss, formatPerplexity, formatSeconds, formatThings } from "./format.ts";
 export { writeHeadline } from "./headline.ts";
 export { makeResultTable } from "./result-table.ts";
 export type { Column, ResultTable } from "./result-table.ts";

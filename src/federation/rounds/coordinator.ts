@@ -50,6 +50,8 @@ export interface Coordination {
   /** Losses on the validation rows of each federation's clients, one result per federation. */
   readonly evaluate: (requests: readonly { readonly scenario: Scenario; readonly adapter: NamedTensors<"float32"> }[]) => Promise<readonly EvaluationResult[]>;
   readonly clock: () => Date;
+  /** Most resident memory (bytes) seen since it was last asked; absent: not recorded. */
+  readonly peakBytes?: () => number;
   readonly signal?: AbortSignal;
 }
 
@@ -113,6 +115,7 @@ function progressAt(federation: Federation, round: number, { state, c }: { reado
 
 async function runRound(round: number, progress: readonly Progress[], { journal, c }: Context): Promise<readonly Progress[]> {
   const begun = c.clock();
+  c.peakBytes?.();
   const sampled = progress.map((p) => {
     const { scenario, clients, fraction, minClients } = p.federation;
     const chosen = sampleClients(clients, { seed: c.plan.seed, round, fraction, atLeast: Math.min(minClients, clients.length) });
@@ -123,12 +126,13 @@ async function runRound(round: number, progress: readonly Progress[], { journal,
   const remembered = new Map(c.memory);
   const tasks = sampled.flatMap(({ progress: { adapter }, clients }) => clients.map((client) => taskFor(client, round, { adapter, plan: c.plan })));
   const replies = await c.transport.send(tasks, c.signal === undefined ? {} : { signal: c.signal });
+  const peakBytes = c.peakBytes?.();
   let next = 0;
   return sampled.map(({ progress: before, clients }) => {
     const own = clients.map((client) => ownReply(client, round, replies[next++]));
     const settled = settle(round, before, own, c);
     for (const { client } of settled.failures) restoreMemory(c.memory, client, remembered);
-    return commit(round, before, settled, { journal, c, begun });
+    return commit(round, before, settled, { journal, c, begun, peakBytes });
   });
 }
 
@@ -164,7 +168,7 @@ function settle(round: number, { federation, adapter }: Progress, replies: reado
   return settleRound(round, adapter, replies, { strategy: c.strategy, weighting: c.plan.weighting, pairs: c.pairs, minClients, scenario });
 }
 
-function commit(round: number, before: Progress, settled: Settled, { journal, c, begun }: Context & { readonly begun: Date }): Progress {
+function commit(round: number, before: Progress, settled: Settled, { journal, c, begun, peakBytes }: Context & { readonly begun: Date; readonly peakBytes: number | undefined }): Progress {
   const { scenario } = before.federation;
   const hash = c.store.putTensors(settled.adapter);
   const optimizers = { ...before.optimizers, ...storeMoments(settled, c) };
@@ -181,7 +185,7 @@ function commit(round: number, before: Progress, settled: Settled, { journal, c,
     const { updates, failures, crossTerm } = settled;
     const now = c.clock();
     const seconds = (now.getTime() - begun.getTime()) / 1000;
-    journal.append({ type: "round-committed", at: now.toISOString(), scenario, round, adapter: hash, optimizers, updates, failures, ...(crossTerm !== undefined && { crossTerm }), seconds });
+    journal.append({ type: "round-committed", at: now.toISOString(), scenario, round, adapter: hash, optimizers, updates, failures, ...(crossTerm !== undefined && { crossTerm }), seconds, ...(peakBytes !== undefined && { peakBytes }) });
   }
   return { federation: before.federation, adapter: toSharedTensors(settled.adapter), optimizers };
 }

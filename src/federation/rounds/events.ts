@@ -33,6 +33,20 @@ const clientUpdateSchema = z.object({
   bytesUp: count,
 });
 
+/** A measured value with its 95 % confidence interval, as a benchmark gives it. */
+const figureSchema = z.object({
+  name: z.string(),
+  group: z.object({ kind: z.string(), name: z.string() }).optional(),
+  unit: z.enum(["share", "number"]),
+  value: z.number().nullable(),
+  low: z.number().nullable(),
+  high: z.number().nullable(),
+  interval: z.string(),
+  questions: count,
+});
+
+const keptSchema = z.object({ scenario: z.enum(["federated", "global"]), best: hash, last: hash, bestRound: count, lastRound: count, chosen: z.enum(["best", "last"]) });
+
 const clientFailureSchema = z.object({ client: count, code: z.string(), reason: z.string() });
 
 export const journalEventSchema = z.discriminatedUnion("type", [
@@ -78,6 +92,8 @@ export const journalEventSchema = z.discriminatedUnion("type", [
     /** ‖mean(B)mean(A) − mean(BA)‖ / ‖mean(BA)‖ over the factor pairs: what averaging factors loses. Absent with one client. */
     crossTerm: z.number().nullable().optional(),
     seconds: z.number(),
+    /** Most resident memory (bytes) that the process was seen to have during the round. */
+    peakBytes: count.optional(),
   }),
   z.object({
     type: z.literal("evaluated"),
@@ -102,14 +118,31 @@ export const journalEventSchema = z.discriminatedUnion("type", [
     text: z.string(),
   }),
   z.object({
+    type: z.literal("benchmarked"),
+    at: time,
+    scenario: z.union([scenarioSchema, z.literal("base")]),
+    /** Rounds behind the adapter; 0 for the base. */
+    round: count,
+    /** The benchmark's place in the config's list, what it is called in tables, and its name. */
+    place: count,
+    label: z.string(),
+    benchmark: z.string(),
+    /** Questions that were asked, and that the figures rest on. */
+    asked: count,
+    counted: count,
+    /** The first is the headline. */
+    figures: z.array(figureSchema),
+    notes: z.array(z.string()),
+    seconds: z.number(),
+  }),
+  z.object({
     type: z.literal("run-finished"),
     at: time,
-    /** Blobs of the federated adapter of the best and of the last round; which of them `adapter/` holds. */
-    best: hash,
-    last: hash,
-    bestRound: count,
-    lastRound: count,
-    chosen: z.enum(["best", "last"]),
+    /**
+     * What `adapter/` holds: the federation's or the pooled data's adapter, of the best or of the last round, with the blobs of both.
+     * Absent where neither was trained: then there is none.
+     */
+    kept: keptSchema.optional(),
     seconds: z.number(),
   }),
 ]);

@@ -14,10 +14,11 @@ export interface RunState {
   readonly rounds: ReadonlyMap<Scenario, readonly RoundCommitted[]>;
   readonly evaluations: readonly Evaluated[];
   readonly samples: readonly EventOf<"sampled">[];
+  readonly benchmarks: readonly EventOf<"benchmarked">[];
 }
 
 /** A run that has not begun. */
-const EMPTY_RUN: RunState = { started: undefined, finished: undefined, rounds: new Map(), evaluations: [], samples: [] };
+const EMPTY_RUN: RunState = { started: undefined, finished: undefined, rounds: new Map(), evaluations: [], samples: [], benchmarks: [] };
 
 /** The state after one more event. Throws FedtuneError("data") for a round that does not follow the one before. */
 export function applyEvent(state: RunState, event: JournalEvent): RunState {
@@ -28,6 +29,8 @@ export function applyEvent(state: RunState, event: JournalEvent): RunState {
       return { ...state, finished: event };
     case "sampled":
       return { ...state, samples: [...state.samples, event] };
+    case "benchmarked":
+      return { ...state, benchmarks: [...state.benchmarks, event] };
     case "evaluated":
       return { ...state, evaluations: [...state.evaluations, event] };
     case "round-committed": {

@@ -153,6 +153,8 @@ export interface OpenedBenchmark {
 export interface Benchmark<Settings = unknown> {
   /** One line for lists. */
   readonly summary: string;
+  /** Whether it asks rows that `path` names: an experiment gives it its own held-out rows. */
+  readonly onRows?: true;
   /** Strict object of the settings, each with its default and description. */
   readonly schema: z.ZodType<Settings>;
   /** Reads the data and makes the questions. Throws FedtuneError("data") or ("config") by name with the remedy. */

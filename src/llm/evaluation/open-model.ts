@@ -5,6 +5,7 @@ import { resolveModelFolder } from "../../core/store/hub.ts";
 import { readAdapterSettings } from "../adapters/adapter-folder.ts";
 import { bindAdapter } from "../adapters/all.ts";
 import { openArchitecture } from "../architectures/all.ts";
+import type { ArchitectureModel } from "../architectures/architecture.ts";
 import { commonDtype } from "../architectures/half-base.ts";
 import { loadTokenizer, requireTokenizerFits, type Tokenizer } from "../text/tokenizer.ts";
 import { resolveCompute, resolveDevice, resolveRuntime } from "../training/resolve-runtime.ts";
@@ -35,6 +36,11 @@ export interface JudgedModel extends AsyncDisposable {
   readonly cacheBytesPerToken: number;
 }
 
+/** Bytes that the keys and values of one token take in float32. */
+export function cacheBytesPerToken({ layers, keyValueHeads, headWidth }: Pick<ArchitectureModel, "layers" | "keyValueHeads" | "headWidth">): number {
+  return 2 * 4 * layers * keyValueHeads * headWidth;
+}
+
 /** Throws FedtuneError("model") for a model, tokenizer or adapter that do not fit together, ("resources") for a failed download. */
 export async function openJudgedModel({ model: name, revision, adapter, runtime = {} }: JudgedModelOptions, signal?: AbortSignal): Promise<JudgedModel> {
   const modelFolder = await resolveModelFolder(name, { ...(revision === undefined ? {} : { revision }), ...(signal === undefined ? {} : { signal }) });
@@ -54,7 +60,7 @@ export async function openJudgedModel({ model: name, revision, adapter, runtime 
     return {
       trainer, tokenizer, adapter: settings === undefined ? undefined : await trainer.initialAdapter(),
       contextTokens: model.maxPositions - (bound?.virtualTokens ?? 0) - (bound?.prefixTokens ?? 0),
-      cacheBytesPerToken: 2 * 4 * model.layers * model.keyValueHeads * model.headWidth,
+      cacheBytesPerToken: cacheBytesPerToken(model),
       [Symbol.asyncDispose]: () => trainer[Symbol.asyncDispose](),
     };
   } catch (error) {

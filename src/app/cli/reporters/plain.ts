@@ -4,7 +4,7 @@ import type { RunEvent } from "../api.ts";
 import type { Output } from "../context.ts";
 import { addEvent, NO_PROGRESS, phaseOf, viewProgress } from "../progress.ts";
 import type { Reporter } from "./reporter.ts";
-import { describeEvaluation, describeRate, describeStart, describeTimeLeft, PHASE_NAMES } from "./wording.ts";
+import { describeBenchmark, describeEvaluation, describeRate, describeStart, describeTimeLeft, PHASE_NAMES } from "./wording.ts";
 
 export function createPlainReporter(stdout: Output): Reporter {
   let progress = NO_PROGRESS;
@@ -58,6 +58,8 @@ function describe(event: RunEvent): string | undefined {
       return describeStart(event);
     case "run-resumed":
       return "resumed";
+    case "benchmarked":
+      return describeBenchmark(event);
     case "note":
       return event.level === "warning" ? `warning: ${event.text}` : event.text;
     case "evaluated":

@@ -1,5 +1,5 @@
 /** Sentences about events and progress that the terminal and the plain reporter share. */
-import { formatCount, formatPerplexity, formatSeconds, formatThings } from "../../report/index.ts";
+import { formatCount, formatFigure, formatPerplexity, formatSeconds, formatThings } from "../../report/index.ts";
 import type { RunEvent } from "../api.ts";
 import type { Phase, ProgressView } from "../progress.ts";
 
@@ -23,6 +23,11 @@ function describeTrainable({ trainableParameters: trainable, baseParameters, all
 export function describeEvaluation(event: EventOf<"evaluated">): string {
   const { nll, labelledTokens } = event.pooled;
   return formatPerplexity(nll === null || labelledTokens === 0 ? undefined : Math.exp(nll / labelledTokens));
+}
+
+/** "rouge-l, federated: ROUGE-L 23.1 % (20.4 to 25.9), 50 questions". */
+export function describeBenchmark({ label, scenario, figures: [figure] }: EventOf<"benchmarked">): string {
+  return `${label}, ${scenario}: ${figure === undefined ? "nothing could be asked" : `${figure.name} ${formatFigure(figure)}, ${formatThings(figure.questions, "question")}`}`;
 }
 
 /** "1,240 tokens/s", or nothing before there is a rate. */

@@ -50,7 +50,11 @@ export function setupSection(facts: RunFacts, configYaml: string, versions: Read
       ["plan", started.plan.slice(0, 12)],
     );
   }
-  if (finished !== undefined) lines.push(["took", formatSeconds(finished.seconds)], ["adapter", `${finished.chosen} round (${finished.chosen === "best" ? finished.bestRound : finished.lastRound}), ${(finished.chosen === "best" ? finished.best : finished.last).slice(0, 12)}`]);
+  if (finished !== undefined) {
+    lines.push(["took", formatSeconds(finished.seconds)]);
+    const { kept } = finished;
+    if (kept !== undefined) lines.push(["adapter", `${scenarioName(facts, kept.scenario)}, ${kept.chosen} round (${kept.chosen === "best" ? kept.bestRound : kept.lastRound}), ${(kept.chosen === "best" ? kept.best : kept.last).slice(0, 12)}`]);
+  }
   const rows = [...lines, ...Object.entries(versions)];
   return html`<section><h3>Config and versions</h3>
 <dl class="facts">${rows.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>

@@ -13,6 +13,7 @@ const FIGURE = { name: "perplexity", loss: "nll", tokens: "tokens" };
 
 export const perplexity: Benchmark<PerplexitySettings> = {
   summary: "perplexity of the answers in rows of your own: pooled, per client and per category",
+  onRows: true,
   schema,
   async open(settings, context) {
     const { rows, template, hasClients } = await openRows("perplexity", settings, context);

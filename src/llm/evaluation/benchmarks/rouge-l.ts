@@ -32,6 +32,7 @@ function promptOf(example: Example, template: PromptTemplate): { readonly prompt
 
 export const rougeL: Benchmark<RougeSettings> = {
   summary: "overlap of written answers with the held-out responses of rows of your own",
+  onRows: true,
   schema,
   async open(settings, context) {
     const { rows: asked, template, hasClients } = await openRows("rouge-l", { ...settings, max_tokens: settings.max_prompt_tokens, overflow: "drop" }, context);
