@@ -30,3 +30,13 @@ test("samples stand before and after, and nothing in them steers the terminal", 
 test("a run without evaluation has a sentence and no table", () => {
   expect(writeResult(exampleRun({ until: 0.001 }), { width: 80, colors: createColors(false) })).toHaveLength(1);
 });
+
+test("benchmarks stand below with their intervals, the best of each marked, within 80 columns", () => {
+  const all = writeResult(exampleRun({ benchmarks: true }), { width: 80, colors: createColors(false) });
+  const text = all.join("\n");
+  expect(Math.max(...all.map(widthOf))).toBeLessThanOrEqual(80);
+  expect(text).toContain("gsm8k: accuracy");
+  expect(text).toMatch(/base +4\.\d %  +1\.\d % to 8\.\d %\n/);
+  expect(text).toMatch(/alone +\d+\.\d %  +10 of \d+\.\d % to \d+\.\d %\n/);
+  expect(text.slice(text.indexOf("Benchmarks (")).match(/\d( %)?\*/g)).toHaveLength(2);
+});

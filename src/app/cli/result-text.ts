@@ -1,6 +1,6 @@
 /** What a finished run leaves in the terminal: the final table, text before and after, where things are, what to try next. */
-import { collectFacts, describeExamplesSeen, formatPerplexity, makeResultTable, writeHeadline } from "../report/index.ts";
-import type { Column, ResultTable } from "../report/index.ts";
+import { collectFacts, COLUMNS, describeExamplesSeen, describeSpread, formatMeasure, formatPerplexity, makeBenchmarkTable, makeResultTable, writeHeadline } from "../report/index.ts";
+import type { BenchmarkRow, Column, ResultTable } from "../report/index.ts";
 import type { RunEvent } from "./api.ts";
 import type { Colors } from "./context.ts";
 import { layoutTable, printable, widthOf, wrap } from "./text-layout.ts";
@@ -15,13 +15,14 @@ export interface ResultTextOptions {
   readonly colors: Colors;
 }
 
-/** The result of a run as lines: one sentence, the table with the best value of each row marked, and one text sample. */
+/** The result of a run as lines: one sentence, the table with the best value of each row marked, the benchmarks, and one text sample. */
 export function writeResult(events: Iterable<RunEvent>, options: ResultTextOptions): readonly string[] {
   const facts = collectFacts(events);
   const table = makeResultTable(facts);
   const samples = facts.samples.filter((s) => s.prompt === facts.samples[0]?.prompt && (s.scenario === "base" || s.scenario === "federated"));
   const lines = wrap(printable(writeHeadline(facts, table)), options.width).map(options.colors.bold);
   if (table !== undefined) lines.push("", ...writeTable(table, options));
+  lines.push(...writeBenchmarks(makeBenchmarkTable(facts), options));
   if (facts.failures.length + facts.skipped.length > 0) {
     lines.push("", ...wrap(`${facts.failures.length} failed client rounds and ${facts.skipped.length} client rounds with skipped steps; the report lists them.`, options.width).map(options.colors.yellow));
   }
@@ -56,4 +57,21 @@ function writeTable(table: ResultTable, { width, colors }: ResultTextOptions): r
   const lines = [`Perplexity (lower is better, * best of its row)`, "", colors.dim(heading), ...body];
   if (firstTotal > 0) lines.splice(3 + firstTotal, 0, rule);
   return [...lines, ...wrap(`Examples seen: ${describeExamplesSeen(table.seen)}`, width).map(colors.dim)];
+}
+
+/** Each figure with its 95 % interval, a line for each column; the best carries an asterisk. */
+function writeBenchmarks(rows: readonly BenchmarkRow[], { width, colors }: ResultTextOptions): readonly string[] {
+  if (rows.length === 0) return [];
+  const columns = [{ heading: "", align: "left" }, { heading: "figure ", align: "right" }, { heading: "95 % interval, clients alone: their range", align: "left" }] as const;
+  const lines = rows.flatMap((row) => [
+    [`${row.label}: ${row.figure}${row.better === "lower" ? ", lower is better" : ""}`, "", ""],
+    ...COLUMNS.flatMap((column) => {
+      const cell = row.cells[column];
+      if (cell === undefined) return [];
+      const figure = formatMeasure(cell.value, row.unit);
+      return [[`  ${HEADINGS[column]}`, column === row.best ? `${colors.green(figure)}*` : `${figure} `, describeSpread(cell, row.unit)]];
+    }),
+  ]);
+  const [heading = "", ...body] = layoutTable(columns, lines, width);
+  return ["", "Benchmarks (* best of its block)", "", colors.dim(heading), ...body];
 }

@@ -13,7 +13,7 @@ export function formatLoss(value: number | null | undefined): string {
 }
 
 /** A share in percent with one decimal, any other number with three digits that count; "–" where there is none. */
-function formatMeasure(value: number | null, unit: "share" | "number"): string {
+export function formatMeasure(value: number | null, unit: "share" | "number"): string {
   if (value === null || !Number.isFinite(value)) return "–";
   return unit === "share" ? `${(100 * value).toFixed(1)} %` : Math.abs(value) >= 10_000 ? value.toExponential(1) : value.toPrecision(3);
 }
@@ -21,6 +21,14 @@ function formatMeasure(value: number | null, unit: "share" | "number"): string {
 /** A benchmark's figure with its 95 % confidence interval: "23.1 % (20.4 % to 25.9 %)". */
 export function formatFigure({ value, low, high, unit }: { readonly value: number | null; readonly low: number | null; readonly high: number | null; readonly unit: "share" | "number" }): string {
   return `${formatMeasure(value, unit)} (${formatMeasure(low, unit)} to ${formatMeasure(high, unit)})`;
+}
+
+/** A mean over seeds with as many digits as its deviation: 23.1 and 0.4 for a share in percent, without the sign. */
+export function formatMean(mean: number, deviation: number | null, unit: "share" | "number" | "nats"): { readonly mean: string; readonly deviation: string | undefined } {
+  const scale = unit === "share" ? 100 : 1;
+  const digits = unit === "share" ? 1 : unit === "nats" ? 3 : Math.abs(mean) >= 1 ? 2 : 3;
+  const format = (value: number): string => (Math.abs(value) >= 10_000 ? value.toExponential(1) : value.toFixed(digits));
+  return { mean: format(mean * scale), deviation: deviation === null ? undefined : format(deviation * scale) };
 }
 
 /** A whole number with commas: 12,345. */

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import { exampleCategories, exampleConfig, exampleRun } from "./example-run.fixture.ts";
+import { exampleMatrix, exampleRecord } from "./example-run.fixture.ts";
 import { renderReport } from "./render.ts";
 
-const page = renderReport([{ name: "dolly", events: exampleRun(), config: exampleConfig, categories: exampleCategories }]);
+const page = renderReport([exampleRecord()]);
 
 test("a report loads nothing and runs nothing", () => {
   const links = [...page.matchAll(/(?:src|href|url\()\s*=?\s*["']?([^"')\s>]+)/g)].map((m) => m[1]).filter((target) => !target?.startsWith("#"));
@@ -30,7 +30,7 @@ test("markup is balanced, drawings included", () => {
 test("ids inside the page are unique, and the same run gives the same bytes again", () => {
   const ids = [...page.matchAll(/\sid="([^"]+)"/g)].map((m) => m[1]);
   expect(new Set(ids).size).toBe(ids.length);
-  expect(renderReport([{ name: "dolly", events: exampleRun(), config: exampleConfig, categories: exampleCategories }])).toBe(page);
+  expect(renderReport([exampleRecord()])).toBe(page);
 });
 
 test("the parts of a report are there: table, charts, samples, troubles, config, versions", () => {
@@ -41,11 +41,25 @@ test("the parts of a report are there: table, charts, samples, troubles, config,
 });
 
 test.each([0, 0.0001, 0.02, 0.1, 0.5, 0.99])("a run that stopped after %d of its events still has a report", (until) => {
-  expect(renderReport([{ name: "half", events: exampleRun({ until }), config: exampleConfig }])).toContain("</html>");
+  expect(renderReport([exampleRecord({ until })])).toContain("</html>");
+});
+
+test("a run's benchmarks stand in its report with their intervals", () => {
+  expect(page).not.toContain("<h3>Benchmarks</h3>");
+  expect(renderReport([exampleRecord({ benchmarks: true })])).toMatch(/<h3>Benchmarks<\/h3>[\s\S]*gsm8k<small>accuracy, 200 questions<\/small>[\s\S]*10 of \d+\.\d % to \d+\.\d %/);
+});
+
+test("many runs are tables, charts and a list with links, without the charts of each", () => {
+  const matrix = renderReport(exampleMatrix().map((run) => ({ ...run, link: `there/${run.name}` })));
+  for (const part of ["36 runs: 2 federations, 3 methods, 3 seeds, 2 benchmarks.", "Validation loss per round, federated", "What a round of the federation takes", "Does the validation loss tell which adapter is best?", "Who holds what", `<a href="there/gsm8k-3-lora-2-federated">`]) expect(matrix).toContain(part);
+  expect(matrix).not.toContain("<h2>");
+  // Curves and scatters of two federations under two benchmarks, and four partitions.
+  expect(matrix.match(/<figure/g)).toHaveLength(2 + 4 + 4);
+  expect(matrix.length).toBeLessThan(400_000);
 });
 
 test("several runs stand in one comparison with each run below it", () => {
-  const both = renderReport(["first", "second"].map((name) => ({ name, events: exampleRun(), config: exampleConfig })));
+  const both = renderReport(["first", "second"].map((folder) => exampleRecord({ folder })));
   expect(both).toContain("2 runs compared");
   expect(both).toMatch(/<h2>first<\/h2>[\s\S]*<h2>second<\/h2>/);
 });

@@ -1,31 +1,26 @@
 /**
  * The report of one run or of several side by side: one HTML file that holds everything, opens without a network and runs
- * no script. Reads nothing and writes nothing; the figures come from `facts.ts` and `result-table.ts`.
+ * no script; and its figures as CSV and JSON. Reads nothing and writes nothing; the figures come from `facts.ts`, `result-table.ts` and `compare/`.
  */
+import { makeBenchmarkTable } from "./benchmark-table.ts";
+import { compareRuns } from "./compare/comparison.ts";
+import type { Comparison } from "./compare/comparison.ts";
+import { writeCsv } from "./compare/csv.ts";
 import { collectFacts } from "./facts.ts";
-import type { RunEvent, RunFacts } from "./facts.ts";
-import { formatPerplexity } from "./format.ts";
+import type { RunFacts } from "./facts.ts";
+import { formatThings } from "./format.ts";
 import { writeHeadline } from "./headline.ts";
 import { html, trusted } from "./html.ts";
 import type { Markup } from "./html.ts";
-import { COLUMNS, makeResultTable } from "./result-table.ts";
+import type { ReportedRun } from "./reported-run.ts";
+import { makeResultTable } from "./result-table.ts";
 import type { ResultTable } from "./result-table.ts";
+import { benchmarksSection } from "./sections/benchmarks.ts";
 import { bytesSection, crossTermSection, lossSection, partitionSection } from "./sections/charts.ts";
-import type { CategoryCounts } from "./sections/charts.ts";
+import { curvesSection, efficiencySection, partitionsSection, runsSection, scattersSection, tablesSection, writeScope } from "./sections/comparison.ts";
 import { resultsSection } from "./sections/results.ts";
 import { samplesSection, setupSection, troubleSection } from "./sections/texts.ts";
 import { STYLE } from "./style.ts";
-
-export interface ReportedRun {
-  readonly name: string;
-  readonly events: Iterable<RunEvent>;
-  /** The config as resolved, as YAML text. */
-  readonly config: string;
-  /** Shown beside the config; absent: the versions that the run recorded. */
-  readonly versions?: Readonly<Record<string, string>>;
-  /** Rows by category and client, where they are known. */
-  readonly categories?: CategoryCounts;
-}
 
 interface Prepared {
   readonly run: ReportedRun;
@@ -33,30 +28,67 @@ interface Prepared {
   readonly table: ResultTable | undefined;
 }
 
+export type { ReportedRun } from "./reported-run.ts";
+
+/** Up to so many runs compared have their own charts below. */
+const MOST_IN_FULL = 6;
+
+/** What `fedtune report` writes, as texts. */
+export interface ReportFiles {
+  readonly html: string;
+  /** Every value on a line of its own. */
+  readonly csv: string;
+  /** What the tables and figures of a comparison are made of. */
+  readonly json: string;
+}
+
+/** The report in all its forms. */
+export function makeReport(runs: readonly ReportedRun[]): ReportFiles {
+  const comparison = compareRuns(runs);
+  return { html: renderPage(runs, comparison), csv: writeCsv(comparison), json: `${JSON.stringify(comparison, null, 1)}\n` };
+}
+
 /** The report as the text of one HTML file. All text that comes from data is escaped. An unfinished run shows what there is. */
 export function renderReport(runs: readonly ReportedRun[]): string {
-  const prepared = runs.map((run): Prepared => {
-    const facts = collectFacts(run.events);
-    return { run, facts, table: makeResultTable(facts) };
-  });
-  const [only] = prepared;
-  const single = prepared.length === 1 && only !== undefined;
-  const title = single ? only.run.name : `${prepared.length} runs compared`;
-  const body = single
-    ? html`<h1>${title}</h1><p class="lead">${writeHeadline(only.facts, only.table)}</p>${runSections(only, "r0")}`
-    : html`<h1>${title}</h1>${comparison(prepared)}${prepared.map((p, i) => html`<h2>${p.run.name}</h2><p class="lead">${writeHeadline(p.facts, p.table)}</p>${runSections(p, `r${i}`)}`)}`;
+  return renderPage(runs, compareRuns(runs));
+}
+
+function renderPage(runs: readonly ReportedRun[], comparison: Comparison): string {
+  const [only, ...others] = runs;
+  const title = only !== undefined && others.length === 0 ? only.name : `${formatThings(runs.length, "run")} compared`;
+  const body = only !== undefined && others.length === 0 ? runPart(only, "r0") : comparisonPart(runs, comparison);
   return `${html`<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
 <title>${title} – fedtune</title>
 <style>${trusted(STYLE)}</style></head>
-<body><main>${body}
+<body><main><h1>${title}</h1>${body}
 <footer>Made by fedtune. This page needs no network and runs no script.</footer></main></body>
 </html>`.markup}\n`;
 }
 
+function comparisonPart(runs: readonly ReportedRun[], comparison: Comparison): Markup {
+  const inFull = runs.length <= MOST_IN_FULL ? runs : [];
+  return html`<p class="lead">${writeScope(comparison)}</p>
+${tablesSection(comparison)}
+${curvesSection(comparison)}
+${efficiencySection(comparison)}
+${scattersSection(comparison)}
+${partitionsSection(comparison)}
+${runsSection(comparison, runs.map(({ link }) => link))}
+${inFull.map((run, i) => html`<h2>${run.name}</h2>${runPart(run, `r${i}`)}`)}`;
+}
+
+/** One run: a sentence, then its sections. `id` is unique on the page. */
+function runPart(run: ReportedRun, id: string): Markup {
+  const facts = collectFacts(run.events);
+  const table = makeResultTable(facts);
+  return html`<p class="lead">${writeHeadline(facts, table)}</p>${runSections({ run, facts, table }, id)}`;
+}
+
 function runSections({ run, facts, table }: Prepared, id: string): Markup {
   return html`${resultsSection(table)}
+${benchmarksSection(makeBenchmarkTable(facts))}
 ${lossSection(id, facts)}
 ${partitionSection(id, facts, run.categories)}
 ${bytesSection(id, facts)}
@@ -64,19 +96,4 @@ ${crossTermSection(id, facts)}
 ${samplesSection(facts)}
 ${troubleSection(facts)}
 ${setupSection(facts, run.config, run.versions ?? facts.started?.versions ?? {})}`;
-}
-
-/** One line per run: the global test where there is one, else all clients together. */
-function comparison(prepared: readonly Prepared[]): Markup {
-  const rowOf = ({ table }: Prepared): ResultTable["rows"][number] | undefined => table?.rows.find((r) => r.kind === "global-test") ?? table?.rows.find((r) => r.kind === "all-clients");
-  const best = Math.min(...prepared.map((p) => rowOf(p)?.perplexity.federated ?? Infinity));
-  const rows = prepared.map((p) => {
-    const row = rowOf(p);
-    return html`<tr><th scope="row">${p.run.name}</th><td>${row?.name ?? "–"}</td>${COLUMNS.map((c) => {
-      const value = row?.perplexity[c];
-      return c === "federated" && value === best ? html`<td class="best"><b>${formatPerplexity(value)}</b></td>` : html`<td>${formatPerplexity(value)}</td>`;
-    })}</tr>`;
-  });
-  return html`<section><div class="scroll"><table><thead><tr><th scope="col">run</th><th scope="col">rows of</th>${COLUMNS.map((c) => html`<th scope="col">${c}</th>`)}</tr></thead><tbody>${rows}</tbody></table></div>
-<p class="note">Perplexity; lower is better.</p></section>`;
 }

@@ -87,7 +87,7 @@ function lossesOf(
  * Sum over the clients alone; undefined where one is missing. Over different rows this is their pooled loss; over the same
  * rows (the global test) its mean is the average of the clients' mean losses.
  */
-function addLosses(losses: readonly (LossSum | undefined)[]): LossSum | undefined {
+export function addLosses(losses: readonly (LossSum | undefined)[]): LossSum | undefined {
   if (losses.length === 0) return undefined;
   let sum: LossSum = { nll: 0, labelledTokens: 0, examples: 0 };
   for (const loss of losses) {

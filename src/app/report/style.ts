@@ -2,10 +2,12 @@
 
 const LIGHT = `--page:#fff;--text:#1d2329;--muted:#5c6670;--rule:#c9d0d6;--grid:#eaedf0;--panel:#f6f7f9;--faint:#9db8d3;
 --federated:#0b5cad;--validation:#c2410c;--pooled:#23803f;--alone:#8b3fa8;--base:#6b7280;--warn:#a1480b;
---c1:#4a7fb5;--c2:#e39a3b;--c3:#5fa777;--c4:#b86fa5;--c5:#8d99a6;--c6:#cf6a5d;--c7:#64b3bd;--c8:#a68b5b;color-scheme:light`;
+--c1:#4a7fb5;--c2:#e39a3b;--c3:#5fa777;--c4:#b86fa5;--c5:#8d99a6;--c6:#cf6a5d;--c7:#64b3bd;--c8:#a68b5b;
+--l1:#0b5cad;--l2:#c2410c;--l3:#23803f;--l4:#8b3fa8;--l5:#0e7490;--l6:#b0245a;--l7:#8a6100;--l8:#4b5563;color-scheme:light`;
 const DARK = `--page:#14181c;--text:#e3e7ea;--muted:#9aa5af;--rule:#47515a;--grid:#262d33;--panel:#1c2227;--faint:#4f6d8c;
 --federated:#6cb2f5;--validation:#ff9c5b;--pooled:#6fcf8b;--alone:#d59bea;--base:#a4adb6;--warn:#f0a868;
---c1:#5b93cc;--c2:#dba04f;--c3:#63ab7c;--c4:#c17fae;--c5:#83909c;--c6:#d67a6d;--c7:#62afb9;--c8:#b0966a;color-scheme:dark`;
+--c1:#5b93cc;--c2:#dba04f;--c3:#63ab7c;--c4:#c17fae;--c5:#83909c;--c6:#d67a6d;--c7:#62afb9;--c8:#b0966a;
+--l1:#6cb2f5;--l2:#ff9c5b;--l3:#6fcf8b;--l4:#d59bea;--l5:#56cfdc;--l6:#f590b4;--l7:#e2c25a;--l8:#b3bcc5;color-scheme:dark`;
 
 /** The whole style sheet; no fonts or pictures from elsewhere. */
 export const STYLE = `
@@ -41,6 +43,14 @@ figure{margin:0}
 .key{display:inline-block;flex:none;width:1.5rem;height:0;border-top:3px solid var(--key)}
 .key.thin{border-top-width:1.5px}.key.dashed{border-top:2px dashed var(--key)}.key.dotted{border-top:2px dotted var(--key)}
 .key.block{width:.8rem;height:.8rem;border:0;background:var(--key);border-radius:2px;-webkit-print-color-adjust:exact;print-color-adjust:exact}
+.key.dot,.key.square,.key.diamond{width:.65rem;height:.65rem;border:0;background:var(--key);-webkit-print-color-adjust:exact;print-color-adjust:exact}
+.key.dot{border-radius:50%}.key.diamond{transform:rotate(45deg) scale(.8)}
+.multiples{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:1.25rem 2rem}
+.multiples>div{min-width:0;break-inside:avoid}
+.compare th:first-child{white-space:normal;overflow-wrap:anywhere;font-weight:400}
+.compare th small,.benchmarks small{display:block;font-size:.82em;color:var(--muted)}
+.compare tr.federation th{font-weight:600;padding-top:.9rem;border-bottom:1px solid var(--grid)}
+.compare td small{font-size:.85em;color:var(--muted)}
 .sample{margin:1rem 0 1.5rem}
 .prompt{font-weight:600;white-space:pre-wrap;overflow-wrap:anywhere;margin:0 0 .5rem}
 .answers{display:grid;grid-template-columns:repeat(auto-fit,minmax(17rem,1fr));gap:.75rem}
@@ -62,6 +72,7 @@ h1{font-size:1.45rem}
 th,td{padding:.3rem .35rem}
 table{font-size:.82rem;min-width:0}
 thead th{white-space:normal}
+.compare td small{display:block}
 .figures td:nth-child(2),.figures th:nth-child(2){display:none}
 .figures th:first-child{max-width:7rem}
 }

@@ -38,6 +38,8 @@ const figureSchema = z.object({
   name: z.string(),
   group: z.object({ kind: z.string(), name: z.string() }).optional(),
   unit: z.enum(["share", "number"]),
+  /** Which of two values is the better one. Absent: the higher. */
+  better: z.enum(["higher", "lower"]).optional(),
   value: z.number().nullable(),
   low: z.number().nullable(),
   high: z.number().nullable(),

@@ -126,6 +126,8 @@ export interface Figure {
   readonly group?: { readonly kind: string; readonly name: string };
   /** A share lies between 0 and 1 and is shown in percent. */
   readonly unit: "share" | "number";
+  /** Which of two values is the better one. Absent: the higher. */
+  readonly better?: "higher" | "lower";
   readonly value: number;
   readonly low: number;
   readonly high: number;

@@ -77,7 +77,7 @@ export function perplexity(judged: readonly Judged[], { loss, tokens, ...options
     }
     return Math.exp(total / count);
   };
-  return { ...named(options), unit: "number", value: of(losses.keys()), ...bootstrap(losses.length, of), interval: "bootstrap", questions: losses.length };
+  return { ...named(options), unit: "number", better: "lower", value: of(losses.keys()), ...bootstrap(losses.length, of), interval: "bootstrap", questions: losses.length };
 }
 
 /** One figure for each value that a fact has, in the order of their names; questions without the fact are in none. */

@@ -1,9 +1,9 @@
 /**
- * Draws a chart as SVG text by ECharts, without a browser: once for wide screens and paper, once for phones; CSS shows the
- * one that fits. Colours are the page's CSS variables, so that a chart follows light and dark. Leaves what is drawn to its
+ * Draws a chart as SVG text by ECharts, without a browser: once for wide screens and paper, once for phones, of which CSS shows the
+ * one that fits; or once at half the width, to stand beside others. Colours are the page's CSS variables, so that a chart follows light and dark. Leaves what is drawn to its
  * neighbours, one chart a file.
  */
-import { BarChart, LineChart } from "echarts/charts";
+import { BarChart, LineChart, ScatterChart } from "echarts/charts";
 import { GridComponent } from "echarts/components";
 import { init, use } from "echarts/core";
 import type { EChartsCoreOption } from "echarts/core";
@@ -11,17 +11,17 @@ import { SVGRenderer } from "echarts/renderers";
 import { html, trusted } from "../html.ts";
 import type { Markup } from "../html.ts";
 
-use([LineChart, BarChart, GridComponent, SVGRenderer]);
+use([LineChart, BarChart, ScatterChart, GridComponent, SVGRenderer]);
 
-/** Width of a drawing in CSS pixels: on a page or paper, and on a phone. */
-const WIDTHS = { wide: 860, narrow: 350 } as const;
+/** Width of a drawing in CSS pixels: on a page or paper, on a phone, and where two stand side by side. */
+const WIDTHS = { wide: 860, narrow: 350, half: 420 } as const;
 export type Size = keyof typeof WIDTHS;
 
 export interface LegendEntry {
   readonly label: string;
   /** A CSS colour or variable. */
   readonly color: string;
-  readonly shape: "line" | "thin" | "dashed" | "dotted" | "block";
+  readonly shape: "line" | "thin" | "dashed" | "dotted" | "block" | "dot" | "square" | "diamond";
 }
 
 export interface Chart {
@@ -36,11 +36,22 @@ export interface Chart {
 
 /** Both drawings of a chart with its legend, as markup. */
 export function drawChart(chart: Chart): Markup {
-  const legend = chart.legend.map(({ label, color, shape }) => html`<li><span class="key ${shape}" style="--key:${color}"></span>${label}</li>`);
   return html`<figure class="chart" role="img" aria-label="${chart.description}">
-<ul class="legend" aria-hidden="true">${legend}</ul>
+${legendOf(chart)}
 <div class="wide">${drawSvg(chart, "wide")}</div><div class="narrow">${drawSvg(chart, "narrow")}</div>
 </figure>`;
+}
+
+/** A chart that stands beside others, with a title, its legend, and words below it. One alone takes the whole width. */
+export function drawMultiples(charts: readonly { readonly title: string; readonly chart: Chart; readonly note?: Markup }[]): Markup {
+  if (charts.length === 1) return html`${charts.map(({ title, chart, note }) => html`<h4 class="of">${title}</h4>${drawChart(chart)}${note}`)}`;
+  return html`<div class="multiples">${charts.map(
+    ({ title, chart, note }) => html`<div><h4 class="of">${title}</h4><figure class="chart" role="img" aria-label="${chart.description}">${legendOf(chart)}${drawSvg(chart, "half")}</figure>${note}</div>`,
+  )}</div>`;
+}
+
+function legendOf({ legend }: Chart): Markup {
+  return html`<ul class="legend" aria-hidden="true">${legend.map(({ label, color, shape }) => html`<li><span class="key ${shape}" style="--key:${color}"></span>${label}</li>`)}</ul>`;
 }
 
 function drawSvg(chart: Chart, size: Size): Markup {

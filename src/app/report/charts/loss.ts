@@ -1,10 +1,9 @@
 /** Loss per round: each client faint, the federation bold, its validation loss and the baselines as lines of their own. */
-import type { Evaluated, RoundCommitted, RunFacts } from "../facts.ts";
+import type { RoundCommitted, RunFacts } from "../facts.ts";
+import { validationPoints } from "../validation.ts";
+import type { Point } from "../validation.ts";
 import { AXIS } from "./draw.ts";
 import type { Chart, LegendEntry } from "./draw.ts";
-
-/** `[round, loss in nats per labelled token]`. */
-type Point = readonly [number, number];
 
 interface Line {
   readonly label: string;
@@ -72,13 +71,6 @@ function meanLoss({ round, updates }: RoundCommitted): Point[] {
     weight += update.weight;
   }
   return weight === 0 ? [] : [[round, loss / weight]];
-}
-
-function validationPoints(evaluations: readonly Evaluated[], scenario: Evaluated["scenario"]): Point[] {
-  return evaluations
-    .filter((e) => e.scenario === scenario && e.split === "validation")
-    .flatMap((e): Point[] => (e.pooled.nll === null || e.pooled.labelledTokens === 0 ? [] : [[e.round, e.pooled.nll / e.pooled.labelledTokens]]))
-    .sort((a, b) => a[0] - b[0]);
 }
 
 /** The clients alone, each on its own validation rows, together; only rounds in which all of them were evaluated. */

@@ -29,22 +29,32 @@ export function partitionSection(id: string, facts: RunFacts, categories: Catego
   const { started } = facts;
   if (started === undefined) return undefined;
   const names = started.clients.map((c) => c.name);
-  const splits: BarPart[] = (["train", "validation", "test"] as const).map((split, i) => ({ label: split, color: `var(--c${i + 1})`, values: started.clients.map((c) => c[split]) }));
-  const bySplit = barChart({ id: `${id}-split`, description: `Rows of each of ${names.length} clients by split`, names, parts: splits, unit: "rows" });
+  const bySplit = barChart({ id: `${id}-split`, description: `Rows of each of ${names.length} clients by split`, names, parts: splitParts(started.clients), unit: "rows" });
   const globalTest = started.globalTest === 0 ? undefined : html`<p class="note">${formatThings(started.globalTest, "row")} belong to no client: the global test, never used to select anything.</p>`;
   return html`<section><h3>Who holds what</h3>${drawChart(bySplit)}${categories === undefined || categories.field === null ? undefined : drawCategories(id, categories)}${globalTest}</section>`;
+}
+
+/** Rows of each client by split, as parts of bars. */
+export function splitParts(clients: readonly Readonly<Record<"train" | "validation" | "test", number>>[]): readonly BarPart[] {
+  return (["train", "validation", "test"] as const).map((split, i) => ({ label: split, color: `var(--c${i + 1})`, values: clients.map((c) => c[split]) }));
 }
 
 /** As many as there are colours; the rest are one part. */
 const MOST_CATEGORIES = 8;
 
-function drawCategories(id: string, { field, categories, clients }: CategoryCounts): Markup {
+function drawCategories(id: string, counts: CategoryCounts): Markup {
+  const names = counts.clients.map((c) => c.name);
+  const by = counts.field ?? "category";
+  return html`<h4 class="of">by ${by}</h4>${drawChart(barChart({ id: `${id}-category`, description: `Rows of each of ${names.length} clients by ${by}`, names, parts: categoryParts(counts), unit: "rows" }))}`;
+}
+
+/** Rows of each client by category, as parts of bars. */
+export function categoryParts({ categories, clients }: CategoryCounts): readonly BarPart[] {
   const rowsOf = (from: number, to = from + 1): number[] => clients.map(({ counts }) => counts.slice(from, to).reduce((a, b) => a + b, 0));
   const named = categories.length > MOST_CATEGORIES ? MOST_CATEGORIES - 1 : categories.length;
   const parts: BarPart[] = categories.slice(0, named).map((label, k) => ({ label, color: `var(--c${k + 1})`, values: rowsOf(k) }));
   if (named < categories.length) parts.push({ label: `${categories.length - named} others`, color: `var(--c${MOST_CATEGORIES})`, values: rowsOf(named, categories.length) });
-  const names = clients.map((c) => c.name);
-  return html`<h4 class="of">by ${field ?? "category"}</h4>${drawChart(barChart({ id: `${id}-category`, description: `Rows of each of ${names.length} clients by ${field ?? "category"}`, names, parts, unit: "rows" }))}`;
+  return parts;
 }
 
 /** Bytes down to and up from each client over all rounds of the federation. */
