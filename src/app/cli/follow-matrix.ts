@@ -1,12 +1,13 @@
 /** Shows a matrix while it is worked off, and what it left: the common part of `run` and `resume`. */
 import { join } from "node:path";
-import { FedtuneError, writeFileAtomic } from "../../core/index.ts";
+import { FedtuneError } from "../../core/index.ts";
 import type { loadApi, Matrix, MatrixEvent } from "./api.ts";
 import { say, tell } from "./context.ts";
 import type { Context } from "./context.ts";
 import { shortPath } from "./follow-run.ts";
 import { createReporter } from "./reporters/choose.ts";
 import type { Reporter } from "./reporters/reporter.ts";
+import { writeReport } from "./write-report.ts";
 
 export interface FollowMatrixOptions {
   readonly api: Pick<Awaited<ReturnType<typeof loadApi>>, "readRun" | "readRuns" | "runMatrix">;
@@ -49,13 +50,11 @@ export async function followMatrix(context: Context, { api, matrix, again }: Fol
     if (!(error instanceof Error)) throw error;
     failure = error;
   }
-  const { renderReport } = await import("../report/render.ts");
   const records = api.readRuns(run.folder);
-  const report = join(run.folder, "report.html");
-  if (records.length > 0) writeFileAtomic(report, renderReport(records));
+  const report = await writeReport(records, join(run.folder, "report.html"));
   if (failure !== undefined) throw failure;
-  say(context, `\nReport   ${shortPath(report)}`);
-  tell(context, { type: "matrix-result", folder: run.folder, report });
+  say(context, `\nReport   ${shortPath(report.html)}`);
+  tell(context, { type: "matrix-result", folder: run.folder, report: report.html, csv: report.csv, json: report.json });
 }
 
 function describe(event: Exclude<MatrixEvent, { type: "cell-event" }>): string {
