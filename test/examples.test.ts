@@ -3,12 +3,15 @@ import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { loadExperiment } from "../src/app/experiment/load.ts";
+import { loadMatrix } from "../src/app/experiment/load.ts";
+import { must } from "../src/core/base/errors.ts";
 import { completeSettings } from "../src/llm/data/catalog/complete.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const files = globSync("examples/**/*.yaml", { cwd: root }).map((file) => file.replaceAll("\\", "/")).sort();
-const load = (file: string, overrides: readonly string[] = []) => loadExperiment(file, overrides, { workingFolder: root }).config;
+const loadAll = (file: string, overrides: readonly string[] = []) => loadMatrix(file, overrides, { workingFolder: root }).cells.map(({ experiment }) => experiment.config);
+/** The first cell of a matrix, or the one experiment that a file is. */
+const load = (file: string, overrides: readonly string[] = []) => must(loadAll(file, overrides)[0], file);
 
 /** Overrides of the commands that a file's comments give for it. */
 function commandsIn(file: string): readonly (readonly string[])[] {
@@ -48,18 +51,21 @@ describe("the federations of FederatedScope-LLM have its values", () => {
     expect(config.benchmarks.map((benchmark) => [benchmark.name, benchmark["compat"]])).toEqual(benchmarks.map((benchmark) => [benchmark, "fsllm"]));
   });
 
-  test("baselines that the paper trains at another rate are left to a command with that rate", () => {
-    const [, codeBaselines = []] = commandsIn("examples/fsllm/fed-codealpaca.yaml");
-    expect(load("examples/fsllm/fed-codealpaca.yaml", codeBaselines)).toMatchObject({ compare: ["global", "local"], training: { learning_rate: 1e-3 }, adapter: { lora_dropout: 0.1 } });
-    const [, dollyAlone = []] = commandsIn("examples/fsllm/fed-dolly.yaml");
-    expect(load("examples/fsllm/fed-dolly.yaml", dollyAlone)).toMatchObject({ compare: ["local"], training: { learning_rate: 1e-3 }, adapter: { lora_alpha: 64 } });
-    expect(load("examples/fsllm/fed-codealpaca.yaml").compare).toEqual(["base", "federated"]);
-    expect(load("examples/fsllm/fed-dolly.yaml").compare).toEqual(["base", "global", "federated"]);
+  test("baselines that the paper trains at another rate are cells of their own", () => {
+    expect(loadAll("examples/fsllm/fed-codealpaca.yaml")).toMatchObject([
+      { compare: ["base", "federated"], training: { learning_rate: 1e-4 }, adapter: { lora_dropout: 0 } },
+      { compare: ["global", "local"], training: { learning_rate: 1e-3 }, adapter: { lora_dropout: 0.1, lora_alpha: 32 } },
+    ]);
+    expect(loadAll("examples/fsllm/fed-dolly.yaml")).toMatchObject([
+      { compare: ["base", "global", "federated"], training: { learning_rate: 5e-3 } },
+      { compare: ["local"], training: { learning_rate: 1e-3 }, adapter: { lora_alpha: 64 } },
+    ]);
   });
 });
 
 test.each(files.filter((file) => file.includes("/laptop/")))("%s compares all four, by what a small model shows", (file) => {
   const { compare, benchmarks } = load(file);
   expect(compare).toEqual(["base", "local", "global", "federated"]);
-  expect(benchmarks.map(({ name }) => name)).toEqual(["rouge-l", "response-choice"]);
+  expect(benchmarks.map(({ name }) => name)).toEqual(["perplexity", "rouge-l", "response-choice"]);
+  expect(loadAll(file).map(({ adapter, seed }) => `${adapter.method} ${seed}`)).toEqual(["lora", "p_tuning", "prompt"].flatMap((method) => [1, 2, 3].map((n) => `${method} ${n}`)));
 });
