@@ -12,7 +12,11 @@ export type { DatasetDescription, DatasetLine, GottenFile, RowsSeen } from "./ap
 export { dryRun } from "./app/experiment/dry-run.ts";
 export type { DryRun, DryRunOptions } from "./app/experiment/dry-run.ts";
 export { allFields, experimentJsonSchema } from "./app/experiment/json-schema.ts";
-export { defineExperiment, loadExperiment } from "./app/experiment/load.ts";
+export { defineExperiment, loadExperiment, loadMatrix } from "./app/experiment/load.ts";
+export { isMatrixFolder, readMatrix, readRuns } from "./app/experiment/matrix-folder.ts";
+export type { Cell, Matrix } from "./app/experiment/matrix.ts";
+export { runMatrix } from "./app/experiment/run-matrix.ts";
+export type { MatrixEvent, MatrixRun } from "./app/experiment/run-matrix.ts";
 export { readRun } from "./app/experiment/record.ts";
 export type { Plan } from "./app/experiment/plan.ts";
 export type { RunRecord } from "./app/experiment/record.ts";

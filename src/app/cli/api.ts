@@ -4,7 +4,7 @@
  */
 import type * as Api from "../../index.ts";
 
-export type { RunEvent, Scenario } from "../../index.ts";
+export type { Matrix, MatrixEvent, RunEvent, RunRecord, Scenario } from "../../index.ts";
 
 /** Loads the public API. */
 export function loadApi(): Promise<typeof Api> {

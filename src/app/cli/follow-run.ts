@@ -1,12 +1,13 @@
 /** Shows a run while it goes on, and what it left when it is over: the common part of `run`, `resume` and `demo`. */
 import { existsSync } from "node:fs";
 import { join, relative } from "node:path";
-import { FedtuneError, writeFileAtomic } from "../../core/index.ts";
+import { FedtuneError } from "../../core/index.ts";
 import type { loadApi, RunEvent } from "./api.ts";
 import { say, tell } from "./context.ts";
 import type { Context } from "./context.ts";
 import { createReporter } from "./reporters/choose.ts";
 import { writeResult } from "./result-text.ts";
+import { writeReport } from "./write-report.ts";
 
 export interface FollowOptions {
   readonly api: Pick<Awaited<ReturnType<typeof loadApi>>, "readRun">;
@@ -21,10 +22,8 @@ export interface FollowOptions {
 /** Follows a run to its end, writes its report and prints the result. Rejects with what the run throws; the run says how to resume. */
 export async function followRun(context: Context, { api, earlier = [], start, next }: FollowOptions): Promise<void> {
   const folder = await showProgress(context, start, earlier);
-  const { renderReport } = await import("../report/render.ts");
   const record = api.readRun(folder);
-  const report = join(folder, "report.html");
-  writeFileAtomic(report, renderReport([record]));
+  const { html: report } = await writeReport([record], join(folder, "report.html"));
   const adapter = join(folder, "adapter");
   say(context);
   for (const line of writeResult(record.events, { width: context.stdout.columns ?? 80, colors: context.colors })) say(context, line);

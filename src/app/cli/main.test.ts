@@ -97,7 +97,7 @@ test("evaluate asks a model, writes every answer, and prints figures for machine
 test("evaluate --list names every benchmark with its settings", async () => {
   const { code, stdout } = await fedtune("evaluate", "--list");
   expect(code).toBe(0);
-  for (const name of ["perplexity", "gsm8k", "mmlu", "multiple-choice", "code-match", "rouge-l"]) expect(stdout).toMatch(new RegExp(`^${name} {2}`, "m"));
+  for (const name of ["perplexity", "gsm8k", "mmlu", "multiple-choice", "code-match", "rouge-l", "response-choice"]) expect(stdout).toMatch(new RegExp(`^${name} {2}`, "m"));
   expect(stdout).toContain("  shots = 5  demonstrations before each question\n");
 }, 60_000);
 

@@ -1,7 +1,7 @@
 /** What everything that an experiment compares can do: its benchmarks, asked at the end. Nothing is selected by them. */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { NamedTensors } from "../../core/base/tensor.ts";
-import { writeFileAtomic } from "../../core/store/files.ts";
+import { ensureWritableFolder, writeFileAtomic } from "../../core/store/files.ts";
 import type { JournalEvent, Scenario, Tick } from "../../federation/rounds/events.ts";
 import { keptRound, type RunState } from "../../federation/rounds/replay.ts";
 import { bindAdapter } from "../../llm/adapters/all.ts";
@@ -24,7 +24,7 @@ const ANSWERS = "evaluation";
 const HELD_OUT = "held-out.jsonl";
 
 /** What of a benchmark's entry in the config is no setting of it. */
-function settingsOf({ name: _name, label: _label, limit: _limit, ...settings }: BenchmarkConfig): Readonly<Record<string, unknown>> {
+function settingsOf({ name: _name, label: _label, limit: _limit, compare: _compare, ...settings }: BenchmarkConfig): Readonly<Record<string, unknown>> {
   return settings;
 }
 
@@ -70,6 +70,7 @@ export async function askBenchmarks(scenarios: readonly Judged[], stage: Benchma
       [Symbol.asyncDispose]: () => Promise.resolve(),
     };
     for (const [place, benchmark] of plan.benchmarks.entries()) {
+      if (benchmark.compare !== undefined && !benchmark.compare.some((kind) => scenario === kind || scenario.startsWith(`${kind}/`))) continue;
       if (state().benchmarks.some((done) => done.scenario === scenario && done.place === place)) continue;
       await askOne(judged, { scenario, round: record?.round ?? 0, place, benchmark }, stage);
     }
@@ -102,6 +103,7 @@ function rowsOf(benchmark: BenchmarkConfig, { folder, data: { heldOut, settings 
   const { onRows, schema } = findBenchmark(benchmark.name);
   if (onRows !== true || benchmark["path"] !== undefined) return {};
   const path = join(folder, ANSWERS, HELD_OUT);
+  ensureWritableFolder(dirname(path));
   writeFileAtomic(path, heldOut.map((row: HeldOutRow) => `${JSON.stringify(row)}\n`).join(""));
   const { fields, template, system, max_tokens, overflow } = settings;
   const all = { path, format: settings.format === "text" ? "auto" : "jsonl", split: "test", fields, template, system, max_tokens, overflow };

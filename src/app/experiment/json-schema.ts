@@ -1,12 +1,12 @@
 /** The config's schema as JSON Schema: for editors, for reference pages, and to find the field that a misspelt one was meant to be. */
 import { z } from "zod";
-import { experimentSchema } from "./schema.ts";
+import { experimentFileSchema } from "./schema.ts";
 
 type Node = z.core.JSONSchema.BaseSchema;
 
 /** JSON Schema (draft 2020-12) of a config file. */
 export function experimentJsonSchema(): z.core.JSONSchema.BaseSchema {
-  return z.toJSONSchema(experimentSchema, { io: "input" });
+  return z.toJSONSchema(experimentFileSchema, { io: "input" });
 }
 
 /** The names of the fields that a config may have at `path`; empty where it is no object. */

@@ -5,6 +5,7 @@ import { isMap, isScalar, LineCounter, parse as parseYaml, parseDocument, type D
 import { FedtuneError, messageOf } from "../../core/base/errors.ts";
 import { fileErrorCode } from "../../core/base/file-errors.ts";
 import { checkBenchmarks } from "./benchmarks.ts";
+import { combinationsOf, distinctCells, type Cell, type Matrix } from "./matrix.ts";
 import { withAbsolutePaths } from "./paths.ts";
 import { configError, type Locate } from "./problems.ts";
 import { experimentSchema, type Experiment } from "./schema.ts";
@@ -15,13 +16,57 @@ export interface LoadOptions {
 }
 
 /**
- * Reads a config file, applies overrides of the form `federation.rounds=3` (values in YAML) and checks the whole.
- * @throws FedtuneError("config") naming file, line, field, value and what is allowed, in at most three lines
+ * Reads a config file of one experiment, applies overrides of the form `federation.rounds=3` (values in YAML) and checks the whole.
+ * @throws FedtuneError("config") naming file, line, field, value and what is allowed, in at most three lines; for a matrix of several, too
  */
 export function loadExperiment(file: string, overrides: readonly string[] = [], options: LoadOptions = {}): Experiment {
+  const { cells, axes } = loadMatrix(file, overrides, options);
+  const [only] = cells;
+  if (only !== undefined && cells.length === 1) return only.experiment;
+  throw new FedtuneError("config", { where: `${file}: matrix`, expected: "one experiment", got: `${cells.length} of them, by ${axes.join(" and ")}`, remedy: `Choose one on the command line, by ${axes.map((field) => `${field}=…`).join(" ")}` });
+}
+
+/**
+ * Reads a config file that may hold a matrix: all of its experiments, checked. Overrides hold for every one of them, also where they
+ * set a field that the matrix varies; what is equal then is there once. A file without a matrix is a matrix of one.
+ * @throws FedtuneError("config") as `loadExperiment`
+ */
+export function loadMatrix(file: string, overrides: readonly string[] = [], options: LoadOptions = {}): Matrix {
   const workingFolder = options.workingFolder ?? process.cwd();
   const path = resolve(workingFolder, file);
   const shown = relative(workingFolder, path).startsWith("..") ? path : relative(workingFolder, path);
+  const { document, lines, fields } = readFields(path, shown);
+  const common: Record<string, unknown> = { name: parsePath(path).name, ...asFields(withAbsolutePaths(fields, dirname(path)), shown) };
+  const { matrix, ...base } = common;
+  const combinations = combinationsOf(matrix, `${shown}: matrix`);
+  let overridden = new Set<string>();
+  const cells = combinations.map(({ values, label, placeOf }): Cell => {
+    const raw: Record<string, unknown> = structuredClone(base);
+    for (const [field, value] of values) setField(raw, field.split("."), value);
+    overridden = new Set(overrides.map((override) => applyOverride(raw, override, workingFolder)));
+    raw["output"] ??= resolve(workingFolder, "runs");
+    const locate: Locate = (at) => {
+      const field = at.join(".");
+      const within = (key: string): boolean => field === key || field.startsWith(`${key}.`);
+      if ([...overridden].some(within)) return `${field} (command line)`;
+      const axis = [...values.keys()].find((key) => within(key) || key.startsWith(`${field}.`));
+      const line = lineOf(document, lines, axis === undefined ? at : placeOf(axis));
+      const place = axis === undefined ? field : `matrix.${axis}${field.length > axis.length ? field.slice(axis.length) : ""}`;
+      return line === undefined ? `${shown}: ${place}` : `${shown}:${line}: ${place}`;
+    };
+    return { label, values: Object.fromEntries(values), experiment: { config: check(raw, locate), file: path, ...(label !== "" && { label }) } };
+  });
+  const axes = [...new Set(combinations.flatMap(({ values }) => [...values.keys()]))].filter((field) => !overridden.has(field));
+  return { name: cells[0]?.experiment.config.name ?? "", axes, cells: distinctCells(cells) };
+}
+
+interface ReadFields {
+  readonly document: Document;
+  readonly lines: LineCounter;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+function readFields(path: string, shown: string): ReadFields {
   const lines = new LineCounter();
   const document = parseDocument(readConfig(path, shown), { lineCounter: lines });
   const [fault] = document.errors;
@@ -29,18 +74,7 @@ export function loadExperiment(file: string, overrides: readonly string[] = [], 
     const [sentence = fault.message] = fault.message.split(/ at line \d+/);
     throw new FedtuneError("config", { where: `${shown}:${fault.linePos?.[0].line ?? 1}`, expected: "YAML", got: sentence });
   }
-  const raw = asFields(document.toJS(), shown);
-  const fromFile: Record<string, unknown> = { name: parsePath(path).name, ...asFields(withAbsolutePaths(raw, dirname(path)), shown) };
-  const overridden = new Set<string>();
-  for (const override of overrides) overridden.add(applyOverride(fromFile, override, workingFolder));
-  if (fromFile["output"] === undefined) fromFile["output"] = resolve(workingFolder, "runs");
-  const locate: Locate = (at) => {
-    const field = at.join(".");
-    if ([...overridden].some((key) => field === key || field.startsWith(`${key}.`))) return `${field} (command line)`;
-    const line = lineOf(document, lines, at);
-    return line === undefined ? `${shown}: ${field}` : `${shown}:${line}: ${field}`;
-  };
-  return { config: check(fromFile, locate), file: path };
+  return { document, lines, fields: asFields(document.toJS(), shown) };
 }
 
 /**
@@ -87,6 +121,12 @@ function applyOverride(raw: Record<string, unknown>, override: string, workingFo
   } catch (error) {
     throw new FedtuneError("config", { where: `${key} (command line)`, expected: "a value in YAML", got: messageOf(error).split("\n")[0] ?? "", cause: error });
   }
+  setField(raw, keys, withAbsolutePaths(value, workingFolder, keys));
+  return key;
+}
+
+/** Sets the field at a path; objects on the way are copied or made. */
+function setField(raw: Record<string, unknown>, keys: readonly string[], value: unknown): void {
   let target = raw;
   for (const name of keys.slice(0, -1)) {
     const child = target[name];
@@ -94,9 +134,7 @@ function applyOverride(raw: Record<string, unknown>, override: string, workingFo
     target[name] = next;
     target = next;
   }
-  const last = keys.at(-1) ?? key;
-  target[last] = withAbsolutePaths(value, workingFolder, keys);
-  return key;
+  target[keys.at(-1) ?? ""] = value;
 }
 
 /** The line of the field at a path, or of the nearest one around it. */

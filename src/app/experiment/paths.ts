@@ -21,7 +21,7 @@ const PATH_FIELDS: Readonly<Record<string, (value: string, base: string) => bool
 /** A copy of a raw config whose paths are absolute, read as relative to `base`; members of a list are what the list is. Anything else is left as it is. */
 export function withAbsolutePaths(raw: unknown, base: string, prefix: readonly string[] = []): unknown {
   if (typeof raw === "string") {
-    const isPath = PATH_FIELDS[prefix.join(".")];
+    const isPath = PATH_FIELDS[prefix.join(".").replace(/^matrix\./, "")];
     return isPath?.(raw, base) === true && !isAbsolute(raw) ? resolve(base, raw) : raw;
   }
   if (Array.isArray(raw)) return raw.map((value) => withAbsolutePaths(value, base, prefix));

@@ -7,6 +7,7 @@ import { prepareData, type PrepareDataOptions, type PreparedData } from "./data.
 import { describeLeftOut } from "../../llm/data/partition/left-out.ts";
 import { streamEvents } from "./event-stream.ts";
 import { executeRun } from "./execute.ts";
+import type { RunIndex } from "./find-run.ts";
 import { prepareModel, type PreparedModel } from "./model.ts";
 import { formatPlan, planHash, readPlan, resolvePlan, type Plan } from "./plan.ts";
 import { createRunFolder, MANIFEST, nextFolder, PLAN } from "./run-folder.ts";
@@ -37,9 +38,18 @@ type Tell = (tick: Tick) => void;
  * @throws (while iterating) FedtuneError of any code, as data, model and training have it; "interrupted" once the signal is aborted
  */
 export function run(experiment: Experiment, options: RunOptions = {}): Run {
-  const { config } = experiment;
+  return start(experiment, options);
+}
+
+/** The same, but a run that an equal plan has made already is gone on with, or left as it is where it is finished. */
+export function runUnlessDone(experiment: Experiment, index: RunIndex, options: RunOptions = {}): Run {
+  return start(experiment, options, index);
+}
+
+function start(experiment: Experiment, options: RunOptions, index?: RunIndex): Run {
+  const { config, label } = experiment;
   const clock = options.clock ?? (() => new Date());
-  const place = { output: config.output, stem: `${config.name}-${planHash(config).slice(0, 8)}` };
+  const place = { output: config.output, stem: [config.name, ...(label === undefined ? [] : [slug(label)]), planHash(config).slice(0, 8)].join("-") };
   let folder = nextFolder(place.output, place.stem);
   const events = streamEvents<RunEvent>(async (emit, signal) => {
     const early: Tick[] = [];
@@ -51,8 +61,10 @@ export function run(experiment: Experiment, options: RunOptions = {}): Run {
     const { model, data } = await prepare(experiment, { tell, clock, signal });
     const compute = await resolveCompute(config.runtime, { device, checkpoint: model.dtype });
     const plan = await resolvePlan(config, { model, data, device, compute });
-    folder = createRunFolder(place, { [PLAN]: formatPlan(plan), [MANIFEST]: `${JSON.stringify(data.record)}\n` });
-    await go({ folder, plan, model, data, early }, { emit, signal, clock, options });
+    const earlier = index?.find(config.output, plan);
+    folder = earlier?.folder ?? createRunFolder(place, { [PLAN]: formatPlan(plan), [MANIFEST]: `${JSON.stringify(data.record)}\n` });
+    if (earlier?.finished === true) return;
+    await go({ folder, plan: earlier === undefined ? plan : readPlan(folder), model, data, early: earlier === undefined ? early : [] }, { emit, signal, clock, options });
   }, options.signal);
   return {
     get folder() {
@@ -60,6 +72,11 @@ export function run(experiment: Experiment, options: RunOptions = {}): Run {
     },
     [Symbol.asyncIterator]: () => events,
   };
+}
+
+/** A label as part of a file's name. */
+function slug(label: string): string {
+  return label.replace(/[^A-Za-z0-9.]+/g, "-").replace(/^[-.]+|-+$/g, "").slice(0, 60);
 }
 
 /**

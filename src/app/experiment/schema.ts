@@ -10,10 +10,13 @@ const samplesSchema = z.strictObject({
   max_new_tokens: z.int().positive().default(60).describe("longest continuation in tokens"),
 });
 
+const compared = z.enum(["base", "local", "global", "federated"]);
+
 const benchmarkSchema = z
   .looseObject({
     name: z.string().min(1).describe("a benchmark's name, as `fedtune evaluate --list` has it"),
     label: z.string().regex(/^[A-Za-z0-9][\w.@+ -]*$/, "expected letters, digits, spaces and `-_.@+`").optional().describe("what it is called in tables; left out: its name"),
+    compare: z.array(compared).min(1).optional().describe("which of what is compared it is asked of; left out: all"),
     limit: z.int().positive().optional().describe("a sample of so many questions, the same ones every time; left out: all"),
   })
   .describe("a benchmark with its settings");
@@ -33,7 +36,7 @@ export const experimentSchema = z.strictObject({
   runtime: runtimeSchema.prefault({}).describe("how the machine is used"),
   federation: federationSchema.prefault({}).describe("rounds and strategy"),
   compare: z
-    .array(z.enum(["base", "local", "global", "federated"]))
+    .array(compared)
     .min(1, "expected one of base, local, global, federated at least")
     .default(["base", "federated"])
     .describe("what is compared: the base, each client alone, all data pooled, the federation"),
@@ -41,11 +44,21 @@ export const experimentSchema = z.strictObject({
   samples: samplesSchema.prefault({}).describe("texts before and after"),
   output: z.string().min(1).default("runs").describe("folder that run folders are made in"),
 });
+const axesSchema = z.record(z.string().min(1).refine((field) => !field.split(".").includes("__proto__")), z.array(z.unknown()).min(1));
+/** Fields by dotted path with their values, or a list of such groups. */
+export const matrixSchema = z.union([axesSchema, z.array(axesSchema).min(1)]);
+
+/** What a config file may hold: an experiment, or a matrix of them. */
+export const experimentFileSchema = experimentSchema.extend({
+  matrix: matrixSchema.optional().describe("fields by dotted path, each with a list of values, such as `seed: [1, 2, 3]`: every combination is a run of its own; a list of such groups is all of their combinations"),
+});
 export type ExperimentConfig = z.infer<typeof experimentSchema>;
 
 /** A config that is checked; its paths are absolute. */
 export interface Experiment {
   readonly config: ExperimentConfig;
+  /** What sets it apart from others of its name, for its run folder's; absent: nothing. */
+  readonly label?: string;
   /** The file that it came from, for messages; absent where it was given as an object. */
   readonly file?: string;
 }

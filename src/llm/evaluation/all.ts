@@ -6,6 +6,7 @@ import { humanevalX } from "./benchmarks/humaneval-x.ts";
 import { mmlu } from "./benchmarks/mmlu.ts";
 import { multipleChoice } from "./benchmarks/multiple-choice.ts";
 import { perplexity } from "./benchmarks/perplexity.ts";
+import { responseChoice } from "./benchmarks/response-choice.ts";
 import { rougeL } from "./benchmarks/rouge-l.ts";
 
 export const BENCHMARKS = {
@@ -14,4 +15,5 @@ export const BENCHMARKS = {
   "multiple-choice": multipleChoice,
   "code-match": codeMatch,
   "rouge-l": rougeL,
+  "response-choice": responseChoice,
 } as const;

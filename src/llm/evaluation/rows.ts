@@ -1,7 +1,7 @@
 /** Rows of one's own that a benchmark is made of: which of them are asked, whose they are, and how each becomes text. */
 import { z } from "zod";
 import { didYouMean, FedtuneError, must } from "../../core/base/errors.ts";
-import type { Example } from "../data/examples.ts";
+import { placeOf, type Example } from "../data/examples.ts";
 import { loadExamples } from "../data/load-examples.ts";
 import { formatOrigin, type RawRecord } from "../data/records.ts";
 import { dataSchema } from "../data/settings.ts";
@@ -26,10 +26,20 @@ export const rowFields = {
 const rowSchema = z.strictObject(rowFields);
 export type RowSettings = z.infer<typeof rowSchema>;
 
+const MAX_PROMPT_TOKENS = 512;
+const { max_tokens: _cut, overflow: _overflow, ...uncut } = rowFields;
+/** Those of benchmarks that ask for a row's response: prompts are never cut. */
+export const promptFields = {
+  ...uncut,
+  max_prompt_tokens: z.int().positive().default(MAX_PROMPT_TOKENS).describe("rows whose prompt is longer are left out, and counted"),
+};
+
 /** A row that is asked. */
 export interface AskedRow {
   /** Its place in the file: the same whatever is selected. */
   readonly id: string;
+  /** Which row of the data it is, from 0: the same whatever is selected and wherever the files lie. */
+  readonly place: number;
   readonly example: Example;
   /** Its client and category, where it has them. */
   readonly facts: Readonly<Record<string, Json>>;
@@ -67,7 +77,7 @@ export async function openRows(benchmark: string, settings: RowSettings, { baseF
   if (settings.split !== undefined) requireColumn(records, settings.split_field, { setting: `${benchmark}.split_field`, file });
   if (settings.clients !== undefined) requireColumn(records, settings.client_field, { setting: `${benchmark}.client_field`, file });
   const wanted = settings.split ?? (has(settings.split_field) ? "test" : undefined);
-  const all = records.map((record, i) => ({ record, example: must(examples[i], "example"), client: clientOf(record, settings) }));
+  const all = records.map((record, i) => ({ record, place: i, example: must(examples[i], "example"), client: clientOf(record, settings) }));
   const ofSplit = all.filter(({ record }) => wanted === undefined || nameIn(record, settings.split_field) === wanted);
   if (ofSplit.length === 0) {
     const splits = [...new Set(records.map((record) => nameIn(record, settings.split_field) ?? "(none)"))];
@@ -75,7 +85,7 @@ export async function openRows(benchmark: string, settings: RowSettings, { baseF
   }
   const chosen = settings.clients === undefined ? ofSplit : rowsOfClients(settings.clients, { all, ofSplit, benchmark, file, split: wanted });
   return {
-    rows: chosen.map(({ record, example, client }) => ({ id: formatOrigin(record.origin), example, facts: { client, ...(settings.category === undefined ? {} : { category: nameIn(record, settings.category) }) } })),
+    rows: chosen.map(({ record, place, example, client }) => ({ id: formatOrigin(record.origin), place, example, facts: { client, ...(settings.category === undefined ? {} : { category: nameIn(record, settings.category) }) } })),
     template: await loadTemplate(data, { tokenizer, baseFolder }),
     hasClients: chosen.some(({ client }) => client !== null),
   };
@@ -97,4 +107,41 @@ function rowsOfClients<R extends Row>(clients: readonly string[], { all, ofSplit
     }
   }
   return ofSplit.filter(({ client }) => client !== null && clients.includes(client));
+}
+
+/** A row as a task and its response. */
+export interface AskedPrompt extends Omit<AskedRow, "example"> {
+  /** The row by the template, up to where its first answer begins. */
+  readonly prompt: string;
+  /** That answer, without the end token. */
+  readonly response: string;
+}
+
+export interface PromptOptions {
+  /** What an answer may take beside the prompt, and the setting that says so. */
+  readonly answer: { readonly setting: string; readonly tokens: number };
+  readonly context: Pick<BenchmarkContext, "tokenizer" | "contextTokens">;
+}
+
+function promptOf({ example, ...row }: AskedRow, template: PromptTemplate): AskedPrompt {
+  const { pieces } = template.render(example);
+  const first = pieces.findIndex(({ learn }) => learn);
+  if (first < 1 || example.kind === "text") throw new FedtuneError("data", { where: placeOf(example), expected: "rows with a task and a response", got: "plain text", remedy: "Give rows with an instruction and an output, or conversations" });
+  const response = example.kind === "instruction" ? example.output : (example.messages.find(({ role }) => role === "assistant")?.content ?? "");
+  return { ...row, prompt: pieces.slice(0, first).map(({ text }) => text).join(""), response };
+}
+
+/**
+ * What rows ask and which response they have; rows whose prompt is too long are left out, and `notes` say how many.
+ * @throws FedtuneError("data") for rows of plain text, and where no prompt fits; ("config") where answers leave no room for prompts
+ */
+export function promptsOf(benchmark: string, { rows, template }: AskedRows, { path, max_prompt_tokens: most }: { readonly path: string; readonly max_prompt_tokens: number }, { answer, context: { tokenizer, contextTokens } }: PromptOptions): { readonly prompts: readonly AskedPrompt[]; readonly notes: readonly string[] } {
+  const setting = `${benchmark}.${answer.setting}`;
+  const room = Math.min(most, contextTokens - answer.tokens);
+  if (room < 1) throw new FedtuneError("config", { where: setting, expected: `fewer than the model's ${contextTokens} tokens, so that prompts have room`, got: String(answer.tokens), remedy: `Lower ${setting}` });
+  // One for the bos.
+  const prompts = rows.map((row) => promptOf(row, template)).filter(({ prompt }) => 1 + tokenizer.encode(prompt, { addSpecialTokens: false }).length <= room);
+  if (prompts.length === 0) throw new FedtuneError("data", { where: path, expected: `rows whose prompt has at most ${room} tokens`, got: `none of ${rows.length}`, remedy: `Raise ${benchmark}.max_prompt_tokens, or lower ${setting}` });
+  const long = rows.length - prompts.length;
+  return { prompts, notes: long > 0 ? [`${rowsAre(long)} left out: a prompt of more than ${room} tokens`] : [] };
 }

@@ -21,7 +21,9 @@ export const partition = defineCommand({
   examples: ["fedtune partition examples/dolly.yaml", "fedtune partition my.yaml partition.alpha=0.1 --out split.json", "fedtune partition my.yaml --json"],
   async run({ args: [file = "", ...overrides], options }, context) {
     const api = await loadApi();
-    const experiment = api.loadExperiment(file, overrides);
+    const { cells: [first, ...others] } = api.loadMatrix(file, overrides);
+    const experiment = first?.experiment ?? api.loadExperiment(file, overrides);
+    if (first !== undefined && others.length > 0) say(context, `The first of ${others.length + 1} cells of the matrix: ${first.label}\n`);
     const download = showDownload(context);
     const { manifest, categories } = await api.partitionExperiment(experiment, { onProgress: download.onProgress, signal: context.interrupt.cooperate() });
     download.end();

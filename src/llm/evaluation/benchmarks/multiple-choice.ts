@@ -2,9 +2,10 @@
 import { z } from "zod";
 import { FedtuneError } from "../../../core/base/errors.ts";
 import { formatOrigin, type RawRecord } from "../../data/records.ts";
-import type { Benchmark, Question, ScoredChoice } from "../benchmark.ts";
+import type { Benchmark, Question } from "../benchmark.ts";
 import { readRows } from "../data-files.ts";
 import { nameIn, parseRow, requireColumn } from "../fields.ts";
+import { likeliest, normalisationField } from "../likelihood.ts";
 import { overflowOf } from "../settings.ts";
 import { byGroup, proportion } from "../statistics.ts";
 
@@ -13,7 +14,7 @@ const schema = z.strictObject({
   prompt: z.string().default("{question}").describe("what stands before the answers; {question} and other columns in braces are put in. \"Question: {question}\\nAnswer:\" suits most"),
   separator: z.string().default(" ").describe("stands between prompt and answer"),
   header: z.string().default("").describe("stands before everything"),
-  normalisation: z.enum(["none", "tokens", "characters", "bytes"]).default("none").describe("what an answer's log-likelihood is divided by, so that long ones are not at a disadvantage"),
+  normalisation: normalisationField("none"),
   demonstrations: z.string().min(1).optional().describe("a file with answered questions that stand before each one"),
   shots: z.int().min(0).optional().describe("how many of them; left out: all"),
   overflow: z.enum(["error", "drop-shots"]).default("error").describe("where the demonstrations do not fit the model's context: an error, or the last ones dropped one at a time"),
@@ -45,14 +46,6 @@ function fill(template: string, record: RawRecord): string {
   });
 }
 
-const LENGTHS: Readonly<Record<ChoiceSettings["normalisation"], (score: ScoredChoice, text: string) => number>> = {
-  none: () => 1,
-  tokens: ({ tokens }) => tokens,
-  // Code points, as Python counts.
-  characters: (_, text) => Array.from(text).length,
-  bytes: (_, text) => Buffer.byteLength(text),
-};
-
 export const multipleChoice: Benchmark<ChoiceSettings> = {
   summary: "questions of your own with given answers: the likeliest, with or without normalisation of length",
   schema,
@@ -65,7 +58,6 @@ export const multipleChoice: Benchmark<ChoiceSettings> = {
       throw new FedtuneError("config", { where: "multiple-choice.shots", expected: `at most the ${worked.length} rows of ${settings.demonstrations ?? "demonstrations, of which there are none"}`, got: String(settings.shots), remedy: settings.demonstrations === undefined ? "Give a file by multiple-choice.demonstrations=…" : `Set multiple-choice.shots=${worked.length}` });
     }
     const shots = worked.slice(0, settings.shots).map(({ record, row }) => `${fill(settings.prompt, record)}${settings.separator}${row.choices[answerOf(row, record)] ?? ""}\n\n`);
-    const lengthOf = LENGTHS[settings.normalisation];
     const questions = rows.map(({ record, row }, i): Question => {
       const gold = answerOf(row, record);
       return {
@@ -73,8 +65,7 @@ export const multipleChoice: Benchmark<ChoiceSettings> = {
         prompt: { header: settings.header, shots, own: fill(settings.prompt, record), overflow: overflowOf({ ...settings, compat: "none" }) },
         choices: row.choices.map((choice) => settings.separator + choice),
         judge: (scored) => {
-          const likelihoods = scored.map((score, c) => score.logLikelihood / lengthOf(score, row.choices[c] ?? ""));
-          const best = likelihoods.indexOf(Math.max(...likelihoods));
+          const best = likeliest(scored, row.choices, settings.normalisation);
           return { parsed: best, scores: { correct: best === gold ? 1 : 0 } };
         },
       };
