@@ -36,7 +36,7 @@ test("benchmarks stand below with their intervals, the best of each marked, with
   const text = all.join("\n");
   expect(Math.max(...all.map(widthOf))).toBeLessThanOrEqual(80);
   expect(text).toContain("gsm8k: accuracy");
-  expect(text).toMatch(/base +4\.\d %  +1\.\d % to 8\.\d %\n/);
-  expect(text).toMatch(/alone +\d+\.\d %  +10 of \d+\.\d % to \d+\.\d %\n/);
+  expect(text).toMatch(/base +4\.\d %  +1\.\d to 8\.\d %\n/);
+  expect(text).toMatch(/alone +\d+\.\d %  +10 clients, \d+\.\d to \d+\.\d %\n/);
   expect(text.slice(text.indexOf("Benchmarks (")).match(/\d( %)?\*/g)).toHaveLength(2);
 });

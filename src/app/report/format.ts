@@ -23,6 +23,12 @@ export function formatFigure({ value, low, high, unit }: { readonly value: numbe
   return `${formatMeasure(value, unit)} (${formatMeasure(low, unit)} to ${formatMeasure(high, unit)})`;
 }
 
+/** From one value to another, the sign of percent once: "20.4 to 25.9 %". */
+export function formatRange(low: number, high: number, unit: "share" | "number"): string {
+  const first = formatMeasure(low, unit);
+  return `${unit === "share" ? first.replace(" %", "") : first} to ${formatMeasure(high, unit)}`;
+}
+
 /** A mean over seeds with as many digits as its deviation: 23.1 and 0.4 for a share in percent, without the sign. */
 export function formatMean(mean: number, deviation: number | null, unit: "share" | "number" | "nats"): { readonly mean: string; readonly deviation: string | undefined } {
   const scale = unit === "share" ? 100 : 1;

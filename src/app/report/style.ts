@@ -33,7 +33,7 @@ th:first-child{text-align:left;padding-left:0;font-weight:400}
 td:last-child,th:last-child{padding-right:.25rem}
 thead th,thead th:first-child{font-size:.85rem;font-weight:600;color:var(--muted);border-bottom:1px solid var(--rule);vertical-align:bottom}
 tr.client+tr:not(.client) th,tr.client+tr:not(.client) td{border-top:1px solid var(--rule)}
-tr:not(.client) th:first-child{font-weight:600}
+.figures tr:not(.client) th:first-child{font-weight:600}
 .figures th:first-child{max-width:14rem;overflow:hidden;text-overflow:ellipsis}
 figure{margin:0}
 .chart svg{display:block;max-width:100%;height:auto}
@@ -47,10 +47,16 @@ figure{margin:0}
 .key.dot{border-radius:50%}.key.diamond{transform:rotate(45deg) scale(.8)}
 .multiples{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:1.25rem 2rem}
 .multiples>div{min-width:0;break-inside:avoid}
-.compare th:first-child{white-space:normal;overflow-wrap:anywhere;font-weight:400}
-.compare th small,.benchmarks small{display:block;font-size:.82em;color:var(--muted)}
+.compare thead th{white-space:normal}
+.compare th:first-child{white-space:normal;min-width:4.5rem}
+.compare th small{display:inline-block;margin-left:.6em;font-size:.85em;color:var(--muted)}
+.benchmarks th small,.benchmarks td small{display:block;margin-left:0}
 .compare tr.federation th{font-weight:600;padding-top:.9rem;border-bottom:1px solid var(--grid)}
-.compare td small{font-size:.85em;color:var(--muted)}
+.compare td small{font-size:.85em;font-weight:400;color:var(--muted)}
+.runs th:first-child,.runs td:last-child{overflow-wrap:anywhere}
+.runs td:last-child,.runs th:last-child{text-align:left}
+.runs th,.runs td{padding-top:.1rem;padding-bottom:.1rem}
+a{color:var(--federated)}
 .sample{margin:1rem 0 1.5rem}
 .prompt{font-weight:600;white-space:pre-wrap;overflow-wrap:anywhere;margin:0 0 .5rem}
 .answers{display:grid;grid-template-columns:repeat(auto-fit,minmax(17rem,1fr));gap:.75rem}
@@ -72,9 +78,13 @@ h1{font-size:1.45rem}
 th,td{padding:.3rem .35rem}
 table{font-size:.82rem;min-width:0}
 thead th{white-space:normal}
+.compare th,.compare td{padding:.3rem .25rem}
+.compare th:first-child{min-width:3.6rem;padding-left:0}
+.compare th small{display:block;margin-left:0}
+.compare td{white-space:normal}
 .compare td small{display:block}
 .figures td:nth-child(2),.figures th:nth-child(2){display:none}
-.figures th:first-child{max-width:7rem}
+.figures th:first-child{max-width:6.2rem}
 }
 @media print{
 body{font-size:11pt}
@@ -83,6 +93,8 @@ section{break-inside:avoid}
 section:last-of-type{break-inside:auto}
 pre{white-space:pre-wrap;overflow-wrap:anywhere}
 .wide{display:block}.narrow{display:none}
+.multiples{grid-template-columns:1fr 1fr}
+a{color:inherit}
 h2{break-before:page;border:0;margin-top:0}
 }
 `.trim();

@@ -1,6 +1,6 @@
 /** What one run's benchmarks gave, with their intervals. */
 import type { BenchmarkCell, BenchmarkRow } from "../benchmark-table.ts";
-import { formatCount, formatMeasure, formatThings } from "../format.ts";
+import { formatMeasure, formatRange, formatThings } from "../format.ts";
 import { html } from "../html.ts";
 import type { Markup } from "../html.ts";
 import { COLUMNS } from "../result-table.ts";
@@ -21,8 +21,8 @@ export function benchmarksSection(rows: readonly BenchmarkRow[]): Markup | undef
 <p class="note">Below each figure its 95 % confidence interval; for clients alone the mean over clients, with the least and the most of them. The best of each row is bold. Nothing was selected by these.</p></section>`;
 }
 
-/** "20.4 % to 25.9 %": the interval, or the range over clients alone; "" where there is neither. */
+/** "20.4 to 25.9 %": the interval; "10 clients, 18.0 to 30.5 %" for clients alone; "" where there is neither. */
 export function describeSpread({ interval, clients }: BenchmarkCell, unit: "share" | "number"): string {
-  if (clients !== undefined) return `${formatCount(clients.count)} of ${formatMeasure(clients.least, unit)} to ${formatMeasure(clients.most, unit)}`;
-  return interval === undefined ? "" : `${formatMeasure(interval.low, unit)} to ${formatMeasure(interval.high, unit)}`;
+  if (clients !== undefined) return `${formatThings(clients.count, "client")}, ${formatRange(clients.least, clients.most, unit)}`;
+  return interval === undefined ? "" : formatRange(interval.low, interval.high, unit);
 }

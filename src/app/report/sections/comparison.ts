@@ -66,7 +66,12 @@ function byFederation<Named extends RowName>(rows: readonly Named[], columns: nu
 }
 
 function rowHeading({ method, settings }: RowName): Markup {
-  return html`<th scope="row">${method}${Object.entries(settings).map(([field, value]) => html`<small>${field} ${value}</small>`)}</th>`;
+  return html`<th scope="row">${method}${Object.entries(settings).map(([field, value]) => html`<small>${breakable(field)} ${value}</small>`)}</th>`;
+}
+
+/** A field's path that a narrow column may break after its dots and underscores. */
+function breakable(field: string): Markup {
+  return html`${field.split(/(?<=[._])/).map((part) => html`${part}<wbr>`)}`;
 }
 
 /** " Federated is better than local in 5 of 6 rows, than global in 1 of 6." */
@@ -91,11 +96,11 @@ export function curvesSection({ curves }: Comparison): Markup | undefined {
 /** What a round takes. */
 export function efficiencySection({ efficiency }: Comparison): Markup | undefined {
   if (efficiency.length === 0) return undefined;
-  const columns = ["trained parameters", "down per message", "up per message", "time per round", "peak memory"];
+  const columns = ["trained", "down", "up", "time", "memory"];
   const line = (row: EfficiencyRow): Markup => html`<tr>${rowHeading(row)}<td>${formatCount(row.trainableParameters)}<small> ${formatShare(row.trainableParameters / row.allParameters)}</small></td><td>${row.bytesDown === null ? "–" : formatBytes(row.bytesDown)}</td><td>${row.bytesUp === null ? "–" : formatBytes(row.bytesUp)}</td><td>${row.secondsPerRound === null ? "–" : formatSeconds(row.secondsPerRound)}</td><td>${row.peakBytes === null ? "–" : formatBytes(row.peakBytes)}</td></tr>`;
   return html`<section><h3>What a round of the federation takes</h3>
 <div class="scroll"><table class="compare"><thead><tr><th scope="col">method</th>${columns.map((c) => html`<th scope="col">${c}</th>`)}</tr></thead><tbody>${byFederation(efficiency, columns.length, line)}</tbody></table></div>
-<p class="note">Bytes as sent to and from one client in one round, mean over clients and rounds. Time: median over rounds, all clients of a round on one machine. Peak memory: most resident memory of the process in any round. Percent: share of all parameters.</p></section>`;
+<p class="note"><b>trained</b>: parameters, and their share of all. <b>down</b>, <b>up</b>: bytes of one message to and from a client as sent, mean over clients and rounds. <b>time</b>: of a round, median; its clients share one machine. <b>memory</b>: most resident memory of the process in any round.</p></section>`;
 }
 
 function formatShare(share: number): string {
@@ -151,11 +156,13 @@ function drawPartition(figure: PartitionFigure, i: number): Parameters<typeof dr
   return { title, chart, ...(globalTest > 0 && { note: html`<p class="note">${formatThings(globalTest, "row")} more belong to no client: the global test.</p>` }) };
 }
 
-/** Every run on one line, with a link to its folder or report where the page knows it. */
+/** Every run on one line under the row that it belongs to, with a link to its folder or report where the page knows it. */
 export function runsSection({ runs }: Comparison, links: readonly (string | undefined)[]): Markup {
-  const line = (run: Comparison["runs"][number], i: number): Markup => {
-    const link = links[i];
-    return html`<tr><th scope="row">${link === undefined ? run.run : html`<a href="${link}">${run.run}</a>`}<small>${run.federation}, ${labelOf(run)}</small></th><td>${run.seed}</td><td>${run.scenarios.join(", ")}</td><td>${run.finished ? "finished" : "not finished"}</td></tr>`;
+  const name = (run: Comparison["runs"][number]): string => `${run.federation}, ${labelOf(run)}`;
+  const line = (run: Comparison["runs"][number]): Markup => {
+    const link = links[runs.indexOf(run)];
+    return html`<tr><th scope="row">${link === undefined ? run.run : html`<a href="${link}">${run.run}</a>`}</th><td>${run.seed}</td><td>${run.scenarios.join(", ")}${run.finished ? undefined : "; not finished"}</td></tr>`;
   };
-  return html`<section><h3>Runs</h3><div class="scroll"><table class="compare runs"><thead><tr><th scope="col">run</th><th scope="col">seed</th><th scope="col">holds</th><th scope="col">state</th></tr></thead><tbody>${runs.map(line)}</tbody></table></div></section>`;
+  const groups = [...Map.groupBy(runs, name)].map(([title, of]) => html`<tr class="federation"><th scope="colgroup" colspan="3">${title}</th></tr>${of.map(line)}`);
+  return html`<section><h3>Runs</h3><div class="scroll"><table class="compare runs"><thead><tr><th scope="col">run</th><th scope="col">seed</th><th scope="col">holds</th></tr></thead><tbody>${groups}</tbody></table></div></section>`;
 }
