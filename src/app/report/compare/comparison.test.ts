@@ -87,13 +87,16 @@ test("with a client missing there is no mean of clients alone", () => {
 });
 
 test("a scatter has a point for each trained scenario of each run, and names what tuning by loss would choose", () => {
-  const runs = [[1, 2.0, 0.5], [2, 1.9, 0.3], [3, 1.8, 0.4]].map(([seed = 0, loss = 0, score = 0]) => runOf({ seed, folder: `run${seed}` }, {}, { extra: [validated("base", 3, 0), benchmarked("base", 0.9), validated("federated", loss), validated("federated", 9, 2), benchmarked("federated", score)] }));
+  const cells = [[0.001, 1, 2.0, 0.5], [0.001, 2, 1.7, 0.3], [0.01, 1, 1.8, 0.4], [0.01, 2, 1.8, 0.6]] as const;
+  const runs = cells.map(([learningRate, seed, loss, score]) => runOf({ seed, learningRate, folder: `${learningRate}-${seed}` }, {}, { extra: [validated("base", 3, 0), benchmarked("base", 0.9), validated("federated", loss), validated("federated", 9, 2), benchmarked("federated", score)] }));
   const [figure, ...others] = compareRuns(runs).scatters;
   expect(others).toEqual([]);
-  expect(figure?.points.map(({ scenario, loss, score }) => [scenario, loss, score])).toEqual([["federated", 2.0, 0.5], ["federated", 1.9, 0.3], ["federated", 1.8, 0.4]]);
-  // Ranks 3 2 1 and 3 1 2: 1 − 6 · 2 / (3 · 8) = 0.5.
-  expect(figure?.correlation).toEqual({ coefficient: 0.5, pairs: 3 });
-  expect([figure?.lowestLoss.seed, figure?.bestScore.seed]).toEqual([3, 1]);
+  expect(figure?.points.map(({ scenario, seed, loss, score }) => [scenario, seed, loss, score])).toEqual(cells.map(([, seed, loss, score]) => ["federated", seed, loss, score]));
+  // Ranks 4 1 2.5 2.5 and 3 1 2 4, less 2.5: (0.75 + 2.25 + 0 + 0) / √(4.5 · 5).
+  expect(figure?.correlation?.coefficient).toBeCloseTo(3 / Math.sqrt(22.5), 12);
+  // Means 1.85 and 1.8 of the loss, 0.4 and 0.5 of the score: one seed's 1.7 chooses nothing.
+  expect(figure?.lowestLoss).toMatchObject({ settings: { "training.learning_rate": "0.01" }, loss: 1.8, score: 0.5, seeds: 2 });
+  expect(figure?.bestScore).toEqual(figure?.lowestLoss);
 });
 
 test("efficiency rests on the rounds of all seeds: mean bytes of a message, median time, most memory", () => {

@@ -50,7 +50,7 @@ export function observe({ run, facts }: FoldedRun, column: Column): readonly Obs
   for (const { label, figure, headline, unit, better, questions, cells } of makeBenchmarkTable(facts)) {
     const cell = cells[column];
     if (cell === undefined) continue;
-    observations.push({ measure: { key: `${label}/${figure}`, title: `${label}: ${figure}`, kind: "benchmark", headline, unit, better }, value: cell.value, low: cell.interval?.low ?? null, high: cell.interval?.high ?? null, questions });
+    observations.push({ measure: { key: `${label}/${figure}`, title: label === figure ? label : `${label}: ${figure}`, kind: "benchmark", headline, unit, better }, value: cell.value, low: cell.interval?.low ?? null, high: cell.interval?.high ?? null, questions });
   }
   const loss = keptValidationLoss(facts, column, run.plan.federation.keep);
   if (loss !== undefined) observations.push({ measure: VALIDATION, value: loss, low: null, high: null, questions: null });

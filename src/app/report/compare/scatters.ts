@@ -1,5 +1,5 @@
 /** Validation loss against benchmarks: whether tuning by loss would have chosen the best score. */
-import { rankCorrelation } from "./statistics.ts";
+import { meanOf, rankCorrelation } from "./statistics.ts";
 import type { RankCorrelation } from "./statistics.ts";
 import type { ComparedScenario, MeasureTable } from "./tables.ts";
 import type { RowName } from "./rows.ts";
@@ -13,6 +13,15 @@ export interface ScatterPoint extends RowName {
   readonly score: number;
 }
 
+/** A row under one scenario: what tuning chooses between. */
+export interface ScatterChoice extends RowName {
+  readonly scenario: ComparedScenario;
+  /** Means over the seeds. */
+  readonly loss: number;
+  readonly score: number;
+  readonly seeds: number;
+}
+
 /** One benchmark in one federation: losses on other rows are not comparable. */
 export interface ScatterFigure {
   readonly federation: string;
@@ -24,9 +33,9 @@ export interface ScatterFigure {
   readonly points: readonly ScatterPoint[];
   /** Of loss and score; null with fewer than three points and where all are equal. */
   readonly correlation: RankCorrelation | null;
-  /** The point that tuning by loss chooses, and that of the best score; the first of equals. */
-  readonly lowestLoss: ScatterPoint;
-  readonly bestScore: ScatterPoint;
+  /** What tuning by loss chooses, and what has the best score; the first of equals. */
+  readonly lowestLoss: ScatterChoice;
+  readonly bestScore: ScatterChoice;
 }
 
 /** A figure for each benchmark and federation with trained adapters of which both are known. The base, which nobody tunes, is left out. */
@@ -36,12 +45,23 @@ export function makeScatters(tables: readonly MeasureTable[]): readonly ScatterF
   return tables.filter(({ kind, headline }) => kind === "benchmark" && headline).flatMap((table) => {
     const points = table.rows.flatMap((row) => pointsOf(row, losses));
     return [...Map.groupBy(points, ({ federation }) => federation)].flatMap(([federation, of]): ScatterFigure[] => {
-      const [first] = of;
+      const choices = choicesOf(of);
+      const [first] = choices;
       if (first === undefined) return [];
-      const lowestLoss = of.reduce((best, point) => (point.loss < best.loss ? point : best), first);
-      const bestScore = of.reduce((best, point) => ((table.better === "higher" ? point.score > best.score : point.score < best.score) ? point : best), first);
+      const lowestLoss = choices.reduce((best, choice) => (choice.loss < best.loss ? choice : best), first);
+      const bestScore = choices.reduce((best, choice) => ((table.better === "higher" ? choice.score > best.score : choice.score < best.score) ? choice : best), first);
       return [{ federation, measure: table.key, title: table.title, unit: table.unit, better: table.better, points: of, correlation: rankCorrelation(of.map(({ loss, score }) => [loss, score])) ?? null, lowestLoss, bestScore }];
     });
+  });
+}
+
+function choicesOf(points: readonly ScatterPoint[]): readonly ScatterChoice[] {
+  const choices = Map.groupBy(points, ({ method, settings, scenario }) => JSON.stringify([method, settings, scenario]));
+  return [...choices.values()].flatMap((of) => {
+    const [first] = of;
+    if (first === undefined) return [];
+    const { federation, method, settings, scenario } = first;
+    return [{ federation, method, settings, scenario, loss: meanOf(of.map(({ loss }) => loss)), score: meanOf(of.map(({ score }) => score)), seeds: of.length }];
   });
 }
 

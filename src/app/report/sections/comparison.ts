@@ -8,7 +8,7 @@ import type { EfficiencyRow } from "../compare/efficiency.ts";
 import type { PartitionFigure } from "../compare/partitions.ts";
 import { labelOf } from "../compare/rows.ts";
 import type { RowName } from "../compare/rows.ts";
-import type { ScatterFigure, ScatterPoint } from "../compare/scatters.ts";
+import type { ScatterChoice, ScatterFigure } from "../compare/scatters.ts";
 import { COMPARED } from "../compare/tables.ts";
 import type { Cell, ComparedScenario, MeasureRow, MeasureTable } from "../compare/tables.ts";
 import { formatBytes, formatCount, formatLoss, formatMean, formatSeconds, formatThings } from "../format.ts";
@@ -112,7 +112,7 @@ export function scattersSection({ scatters }: Comparison): Markup | undefined {
   if (scatters.length === 0) return undefined;
   return html`<section><h3>Does the validation loss tell which adapter is best?</h3>
 ${drawMultiples(scatters.map((figure, i) => ({ title: `${figure.federation}, ${figure.title}`, chart: scatterChart(`scatter${i}`, figure), note: html`<p class="note">${writeCorrelation(figure)} ${writeVerdict(figure)}</p>` })))}
-<p class="note">One point for each run and scenario: the validation loss of the kept round against the benchmark. ρ is Spearman’s rank correlation with its 95 % interval (Fisher’s, with Bonett and Wright’s standard error); points of one row or seed are not independent, so that the interval is too narrow rather than too wide.</p></section>`;
+<p class="note">One point for each run and scenario: the validation loss of the kept round against the benchmark. ρ is Spearman’s rank correlation with its 95 % interval (Fisher’s, with Bonett and Wright’s standard error); points of one row or seed are not independent, so that the interval is too narrow rather than too wide, and seeds that share rows out anew are judged on other rows.</p></section>`;
 }
 
 function writeCorrelation({ correlation, points, better }: ScatterFigure): string {
@@ -125,7 +125,7 @@ function writeCorrelation({ correlation, points, better }: ScatterFigure): strin
 /** Whether tuning by loss would have chosen the best score. */
 function writeVerdict({ lowestLoss, bestScore, unit }: ScatterFigure): string {
   const score = (value: number): string => `${formatMean(value, null, unit).mean}${unit === "share" ? " %" : ""}`;
-  const name = (point: ScatterPoint): string => `${labelOf(point)}, ${point.scenario}, seed ${point.seed}`;
+  const name = (choice: ScatterChoice): string => `${labelOf(choice)}, ${choice.scenario}${choice.seeds === 1 ? "" : `, mean of ${choice.seeds} seeds`}`;
   if (lowestLoss.score === bestScore.score) return `Tuning by loss would have chosen the best score, ${score(bestScore.score)} (${name(lowestLoss)}).`;
   return `Tuning by loss would not have chosen the best score: the lowest loss, ${formatLoss(lowestLoss.loss)} (${name(lowestLoss)}), scores ${score(lowestLoss.score)}, the best is ${score(bestScore.score)} at ${formatLoss(bestScore.loss)} (${name(bestScore)}).`;
 }
