@@ -59,9 +59,10 @@ export interface CellInputs {
 
 /** A trainer on a base of one precision, and how that base is held. */
 async function open(base: Base, settings: CellSettings, { rows, modelFolder }: CellInputs): Promise<{ readonly trainer: Trainer; readonly held: string }> {
-  const { hiddenSize, tensors } = await openArchitecture(modelFolder);
+  const model = await openArchitecture(modelFolder);
+  const { hiddenSize, tensors } = model;
   const parameters = tensors.reduce((sum, { shape }) => sum + shape.reduce((n, d) => n * d, 1), 0);
-  const runtime = await resolveRuntime(runtimeSchema.parse({ base_precision: base }), { hiddenSize, clients: 1, stepTokens: settings.batch * settings.tokens, parameters });
+  const runtime = await resolveRuntime(runtimeSchema.parse({ base_precision: base }), { hiddenSize, clients: 1, stepTokens: settings.batch * settings.tokens, parameters, opened: { folder: modelFolder, model } });
   const trainer = await createTrainer({
     modelFolder, runtime, data: rows.data, packTokens: settings.tokens, seed: settings.seed,
     adapter: adapterSchema.parse({ r: settings.r, lora_alpha: 2 * settings.r, target_modules: ["q_proj", "v_proj"] }),

@@ -119,9 +119,10 @@ interface Model {
   readonly head: { readonly path: string };
 }
 
-/** The tensors that a precision rounds: weights of linear modules that fit, and in 8 bits a copy of the output embedding. Undefined for float32. */
-export function roundedBase({ tensors, linears, tied, head }: Model, precision: HeldPrecision): RoundedBase | undefined {
+/** The tensors that a precision rounds: weights of linear modules that fit and are not to stay float32, and in 8 bits a copy of the output embedding. Undefined for float32. */
+export function roundedBase({ tensors, linears, tied, head }: Model, precision: HeldPrecision, float32Modules: readonly string[] = []): RoundedBase | undefined {
   if (precision === "float32") return undefined;
+  const kept = new Set(linears.filter(({ path }) => float32Modules.includes(path)).map(({ weight }) => weight));
   const layouts = new Map(linears.filter(({ isHead }) => !isHead).map((l) => [l.weight, l.layout]));
   const headName = tied.get(`${head.path}.weight`) ?? `${head.path}.weight`;
   return {
@@ -129,7 +130,7 @@ export function roundedBase({ tensors, linears, tied, head }: Model, precision: 
     head: byteDType(precision) !== undefined ? tensors.find(({ name }) => name === headName) : undefined,
     tensors: new Map(tensors.flatMap((base): [string, RoundedTensor][] => {
       const layout = layouts.get(base.parts[0]?.name ?? "");
-      return layout === undefined || !ROUNDINGS[precision].fits(base) ? [] : [[base.name, { base, layout }]];
+      return layout === undefined || base.parts.some(({ name }) => kept.has(name)) || !ROUNDINGS[precision].fits(base) ? [] : [[base.name, { base, layout }]];
     })),
   };
 }
