@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { z } from "zod";
 import { replaceSection } from "./bench/tables.ts";
-import { BASES, makeCell, readCell } from "./quality/cell.ts";
+import { BASES, FORM, makeCell, readCell } from "./quality/cell.ts";
 import type { Cell, CellSettings } from "./quality/cell.ts";
 import { DATA_SETS } from "./quality/data.ts";
 import type { DataSetName, QualityRows } from "./quality/data.ts";
@@ -43,7 +43,7 @@ if (!existsSync(values.model) || !existsSync(values.data)) {
 
 const settingsOf = (dataset: DataSetName, seed: number, trained_on: CellSettings["trained_on"]): CellSettings => ({
   model: "minimind2-small", dataset, seed, trained_on, steps: whole.parse(values.steps), batch: whole.parse(values.batch), tokens: whole.parse(values.tokens),
-  train_rows: whole.parse(values["train-rows"]), validation_rows: whole.parse(values["validation-rows"]), learning_rate: 5e-4, r: 8,
+  train_rows: whole.parse(values["train-rows"]), validation_rows: whole.parse(values["validation-rows"]), learning_rate: 5e-4, r: 8, form: FORM,
 });
 
 const rowsByName = new Map<DataSetName, Promise<QualityRows>>();

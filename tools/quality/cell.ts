@@ -21,7 +21,11 @@ const settingsSchema = z.strictObject({
   trained_on: z.enum([...BASES, "none"]),
   steps: z.number(), batch: z.number(), tokens: z.number(), train_rows: z.number(), validation_rows: z.number(),
   learning_rate: z.number(), r: z.number(),
+  /** What an 8-bit base is: cells made on an earlier form are made again. */
+  form: z.string().default("probabilities by row, no module in float32"),
 });
+/** The form of 8-bit bases that cells are made on now (docs/decisions/0005-rounded-bases.md, points 3 and 9). */
+export const FORM = "probabilities as they are, modules with outliers in float32";
 /** All that decides about a cell. */
 export type CellSettings = z.infer<typeof settingsSchema>;
 
@@ -32,7 +36,7 @@ const cellSchema = z.strictObject({
   /** Mean loss of the last fifth of the steps, on the base that was trained on; null without training. */
   last_training_loss: z.number().nullable(),
   labelled_tokens: z.number(),
-  /** How the 8-bit base was held: signed or unsigned bytes. */
+  /** How the 8-bit base was held: signed or unsigned bytes, and what stayed float32. */
   held: z.string(),
   seconds: z.number(),
   machine: z.string(),
@@ -59,15 +63,16 @@ export interface CellInputs {
 
 /** A trainer on a base of one precision, and how that base is held. */
 async function open(base: Base, settings: CellSettings, { rows, modelFolder }: CellInputs): Promise<{ readonly trainer: Trainer; readonly held: string }> {
-  const { hiddenSize, tensors } = await openArchitecture(modelFolder);
+  const model = await openArchitecture(modelFolder);
+  const { hiddenSize, tensors } = model;
   const parameters = tensors.reduce((sum, { shape }) => sum + shape.reduce((n, d) => n * d, 1), 0);
-  const runtime = await resolveRuntime(runtimeSchema.parse({ base_precision: base }), { hiddenSize, clients: 1, stepTokens: settings.batch * settings.tokens, parameters });
+  const runtime = await resolveRuntime(runtimeSchema.parse({ base_precision: base }), { hiddenSize, clients: 1, stepTokens: settings.batch * settings.tokens, parameters, opened: { folder: modelFolder, model } });
   const trainer = await createTrainer({
     modelFolder, runtime, data: rows.data, packTokens: settings.tokens, seed: settings.seed,
     adapter: adapterSchema.parse({ r: settings.r, lora_alpha: 2 * settings.r, target_modules: ["q_proj", "v_proj"] }),
     training: trainingSchema.parse({ learning_rate: settings.learning_rate, batch_size: settings.batch, schedule: { name: "linear", warmup_steps: 10 } }),
   });
-  return { trainer, held: runtime.basePrecision };
+  return { trainer, held: [runtime.basePrecision, ...(runtime.float32Modules ?? []).map((path) => `${path} in float32`)].join(", ") };
 }
 
 /** Trains (where the cell wants it), judges on both bases and writes the cell's file. */

@@ -4,7 +4,7 @@ import { qualitySection } from "./table.ts";
 
 function cell(trained_on: Cell["settings"]["trained_on"], seed: number, [float32, int8]: readonly [number, number]): Cell {
   return {
-    settings: { model: "m", dataset: "dolly", seed, trained_on, steps: 5, batch: 2, tokens: 7, train_rows: 11, validation_rows: 3, learning_rate: 0.01, r: 2 },
+    settings: { model: "m", dataset: "dolly", seed, trained_on, steps: 5, batch: 2, tokens: 7, train_rows: 11, validation_rows: 3, learning_rate: 0.01, r: 2, form: "now" },
     validation: { float32, int8 }, last_training_loss: null, labelled_tokens: 13, held: "uint8", seconds: 1, machine: "a machine", versions: { node: "24" },
   };
 }

@@ -28,8 +28,9 @@ export interface GenerateBenchOptions {
 export async function benchGenerate(options: GenerateBenchOptions): Promise<Readonly<Record<string, unknown>>> {
   const { model, precision, batch, tokens, newTokens, repeats, signal } = options;
   const modelFolder = isShape(model) ? shapeFolder(model) : resolve(model);
-  const { vocabSize, linears } = await openArchitecture(modelFolder);
-  const runtime = await resolveRuntime(runtimeSchema.parse({ threads: options.threads ?? "auto", base_precision: precision }), { hiddenSize: 0, clients: 1, stepTokens: 1 });
+  const architecture = await openArchitecture(modelFolder);
+  const { vocabSize, linears } = architecture;
+  const runtime = await resolveRuntime(runtimeSchema.parse({ threads: options.threads ?? "auto", base_precision: precision }), { hiddenSize: 0, clients: 1, stepTokens: 1, ...(isShape(model) ? {} : { opened: { folder: modelFolder, model: architecture } }) });
   await using trainer = await createTrainer({ modelFolder, inferenceOnly: true, training: trainingSchema.parse({}), runtime, data: NO_EXAMPLES, packTokens: 1, seed: 0 });
   const draws = uniforms(randomKey(0, "bench prompts"), [], batch * tokens);
   const prompts = Array.from({ length: batch }, (_, row) => Int32Array.from({ length: tokens }, (__, i) => Math.floor((draws[row * tokens + i] ?? 0) * vocabSize)));

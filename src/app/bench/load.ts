@@ -27,9 +27,9 @@ const megabytes = (bytes: number | undefined): number | null => (bytes === undef
 /** LoRA on q_proj and v_proj. Memory is measured on this thread, start-up in a worker as every command has it. */
 export async function benchLoad({ model, precision, tokens, rank, repeats, threads }: LoadBenchOptions): Promise<Readonly<Record<string, unknown>>> {
   const modelFolder = isShape(model) ? shapeFolder(model) : resolve(model);
-  const { tensors } = await openArchitecture(modelFolder);
-  const parameters = tensors.reduce((sum, { shape }) => sum + shape.reduce((n, d) => n * d, 1), 0);
-  const runtime = await resolveRuntime(runtimeSchema.parse({ threads: threads ?? "auto", base_precision: precision }), { hiddenSize: readModelFacts(modelFolder).hiddenSize, clients: 1, stepTokens: tokens, parameters });
+  const architecture = await openArchitecture(modelFolder);
+  const parameters = architecture.tensors.reduce((sum, { shape }) => sum + shape.reduce((n, d) => n * d, 1), 0);
+  const runtime = await resolveRuntime(runtimeSchema.parse({ threads: threads ?? "auto", base_precision: precision }), { hiddenSize: readModelFacts(modelFolder).hiddenSize, clients: 1, stepTokens: tokens, parameters, ...(isShape(model) ? {} : { opened: { folder: modelFolder, model: architecture } }) });
   const setup = {
     modelFolder, runtime, data: NO_EXAMPLES, packTokens: tokens, seed: 0, training: trainingSchema.parse({}),
     adapter: adapterSchema.parse({ r: rank, lora_alpha: 2 * rank, target_modules: ["q_proj", "v_proj"] }),

@@ -134,9 +134,10 @@ async function benchTrainedRound(options: RoundBenchOptions, training: RoundTrai
   const begun = performance.now();
   const modelFolder = resolve(training.model);
   const dataset = await fileRows(modelFolder, data, clients * steps, tokens);
-  const { tensors } = await openArchitecture(modelFolder);
+  const model = await openArchitecture(modelFolder);
   const runtime = await resolveRuntime(runtimeSchema.parse({ threads: training.threads ?? "auto", base_precision: precision }), {
-    hiddenSize: readModelFacts(modelFolder).hiddenSize, clients, stepTokens: dataset.ids.length / (clients * steps), parameters: tensors.reduce((sum, { shape }) => sum + shape.reduce((n, d) => n * d, 1), 0),
+    hiddenSize: readModelFacts(modelFolder).hiddenSize, clients, stepTokens: dataset.ids.length / (clients * steps), opened: { folder: modelFolder, model },
+    parameters: model.tensors.reduce((sum, { shape }) => sum + shape.reduce((n, d) => n * d, 1), 0),
   });
   const setup = {
     modelFolder, runtime, data: dataset, packTokens: tokens, seed: 0,

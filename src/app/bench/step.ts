@@ -75,13 +75,14 @@ export async function benchStep(options: StepBenchOptions): Promise<Readonly<Rec
   if (timedSteps < 1) throw new FedtuneError("config", { where: "--examples", expected: `more than ${warmup * batch} examples (${warmup} warm-up steps of ${batch})`, got: String(options.examples) });
   const steps = timedSteps + warmup;
   const rows = data === undefined ? randomRows(facts.vocabSize, batch * steps * clients, tokens) : await fileRows(modelFolder, data, options.examples, tokens);
-  const { linears, tensors } = await openArchitecture(modelFolder);
+  const architecture = await openArchitecture(modelFolder);
+  const { linears, tensors } = architecture;
   const parameters = tensors.reduce((sum, { shape }) => sum + shape.reduce((n, d) => n * d, 1), 0);
   const runtime = await resolveRuntime(
     runtimeSchema.parse({
       threads: options.threads ?? "auto", base_precision: options.precision, tokens_per_micro_batch: options.tokensPerMicroBatch ?? "auto", clients_side_by_side: clients, activation_memory: options.activationMemory ?? "auto",
     }),
-    { hiddenSize: facts.hiddenSize, clients, stepTokens: batch * tokens, parameters },
+    { hiddenSize: facts.hiddenSize, clients, stepTokens: batch * tokens, parameters, ...(isShape(model) ? {} : { opened: { folder: modelFolder, model: architecture } }) },
   );
   const timer = stepTimer(clients);
   {

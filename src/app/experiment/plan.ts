@@ -33,6 +33,8 @@ const resolvedSchema = z.strictObject({
   threads: positive,
   /** How the base is held: 8 bits signed or unsigned, whichever the machine multiplies exactly. */
   base_precision: z.enum(HELD_PRECISIONS),
+  /** Linear modules of a rounded base that are held in float32; absent: none. */
+  float32_modules: z.array(z.string()).optional(),
   clients_side_by_side: positive,
   tokens_per_micro_batch: positive,
   /** Most memory for the values of a training pass; absent: no limit. */
@@ -56,7 +58,7 @@ const SHORTEST_PACK = 128;
 /** Resolves the automatic choices of a config for this machine, this model and this data. */
 export async function resolvePlan(config: ExperimentConfig, { model, data, device, compute }: { readonly model: PreparedModel; readonly data: PreparedData; readonly device: ChosenDevice; readonly compute: ComputeDType }): Promise<Plan> {
   const packTokens = Math.max(longestExample(data), Math.min(SHORTEST_PACK, config.data.max_tokens));
-  const runtime = await resolveRuntime(config.runtime, { hiddenSize: model.model.hiddenSize, clients: data.partition.clients.length, stepTokens: config.training.batch_size * meanLength(data), parameters: model.parameters, device: device.device, compute });
+  const runtime = await resolveRuntime(config.runtime, { hiddenSize: model.model.hiddenSize, clients: data.partition.clients.length, stepTokens: config.training.batch_size * meanLength(data), parameters: model.parameters, device: device.device, compute, opened: { folder: model.folder, model: model.model } });
   return {
     ...config,
     resolved: {
@@ -65,6 +67,7 @@ export async function resolvePlan(config: ExperimentConfig, { model, data, devic
       compute,
       threads: runtime.threads,
       base_precision: runtime.basePrecision,
+      ...(runtime.float32Modules === undefined ? {} : { float32_modules: [...runtime.float32Modules] }),
       clients_side_by_side: runtime.clientsSideBySide,
       tokens_per_micro_batch: runtime.tokensPerMicroBatch,
       ...(runtime.activationBytes === undefined ? {} : { activation_bytes: runtime.activationBytes }),
@@ -90,7 +93,7 @@ function longestExample({ dataset: { offsets } }: PreparedData): number {
 
 /** What a trainer needs to know of a plan's automatic choices. */
 export function runtimeOf({ resolved }: Plan): ResolvedRuntime {
-  return { device: resolved.device, threads: resolved.threads, basePrecision: resolved.base_precision, compute: resolved.compute, clientsSideBySide: resolved.clients_side_by_side, tokensPerMicroBatch: resolved.tokens_per_micro_batch, ...(resolved.activation_bytes === undefined ? {} : { activationBytes: resolved.activation_bytes }) };
+  return { device: resolved.device, threads: resolved.threads, basePrecision: resolved.base_precision, ...(resolved.float32_modules === undefined ? {} : { float32Modules: resolved.float32_modules }), compute: resolved.compute, clientsSideBySide: resolved.clients_side_by_side, tokensPerMicroBatch: resolved.tokens_per_micro_batch, ...(resolved.activation_bytes === undefined ? {} : { activationBytes: resolved.activation_bytes }) };
 }
 
 /** SHA-256 of all that decides about the result: not how many workers do the work, nor where it is written. */

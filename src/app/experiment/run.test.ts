@@ -195,6 +195,26 @@ describe("a run that is resumed", () => {
     expect(new Set(held)).toEqual(new Set([other]));
   });
 
+  it("holds those modules in float32 that its plan names", async () => {
+    const held: (readonly string[] | undefined)[] = [];
+    const watching = { createTrainer: async (setup: TrainerSetup) => {
+      held.push(setup.runtime.float32Modules);
+      return createArithmeticTrainer({});
+    } };
+    const going = run(experiment("mixed", ["runtime.base_precision=int8", "runtime.float32_modules=[layers.1.mlp.down_proj]"]), watching);
+    await follow(going);
+    expect(held).toEqual([["model.layers.1.mlp.down_proj"]]);
+    // As if it had been resolved to something else, and had not got further than its plan.
+    const copy = join(root, "mixed-copy");
+    cpSync(going.folder, copy, { recursive: true });
+    for (const name of ["journal.jsonl", "metrics.jsonl", "blobs", "adapter"]) rmSync(join(copy, name), { recursive: true });
+    const plan = readFileSync(join(copy, "experiment.yaml"), "utf8");
+    writeFileSync(join(copy, "experiment.yaml"), plan.replace("- model.layers.1.mlp.down_proj", "- model.layers.0.self_attn.o_proj"));
+    held.length = 0;
+    await follow(resume(copy, watching));
+    expect(held).toEqual([["model.layers.0.self_attn.o_proj"]]);
+  });
+
   it("during its export writes the adapter whole", async () => {
     const going = run(experiment("export"), options());
     await follow(going);

@@ -209,7 +209,7 @@ export function linearCrossEntropy(hidden: Value, weight: Value, targets: Value,
   return emitOne("LinearCrossEntropy", [hidden, weight, targets], { chunks: pieces.chunks, minimumRows: pieces.minimumRows, softCap: pieces.softCap ?? 0 });
 }
 
-/** The same for an output embedding in 8 bits (int8, or uint8 about 128): `[D, V]` with scales `[V]` for the logits, `[V, D]` with scales `[D]` for the way back. */
-export function roundedLinearCrossEntropy(hidden: Value, head: { readonly weight: Value; readonly scales: Value; readonly back: Value; readonly backScales: Value }, targets: Value, pieces: { readonly chunks: number; readonly minimumRows: number; readonly softCap: number }): Value {
-  return emitOne("RoundedLinearCrossEntropy", [hidden, head.weight, head.scales, head.back, head.backScales, targets], pieces);
+/** The same with logits from an output embedding in 8 bits (int8, or uint8 about 128), `[D, V]` with scales `[V]`; the way back takes the embedding itself, `[V, D]`. */
+export function roundedLinearCrossEntropy(hidden: Value, head: { readonly weight: Value; readonly scales: Value; readonly embedding: Value }, targets: Value, pieces: { readonly chunks: number; readonly minimumRows: number; readonly softCap: number }): Value {
+  return emitOne("RoundedLinearCrossEntropy", [hidden, head.weight, head.scales, head.embedding, targets], pieces);
 }

@@ -23,7 +23,7 @@ import type { BaseTensor } from "./sites.ts";
 /** Mapped files start their data on a page. */
 const PAGE_BYTES = 4096;
 /** Raised when the layout of the file changes. */
-const LAYOUT_VERSION = 4;
+const LAYOUT_VERSION = 5;
 
 /** A base that is ready to be mapped. */
 export interface PreparedBase {
@@ -74,6 +74,8 @@ export function readBaseTensor(checkpoint: Checkpoint, model: CheckpointNaming &
 /** How a base is to be held: its linear modules' precision, and the dtype of what is not rounded. */
 export interface BaseForm {
   readonly precision?: HeldPrecision;
+  /** Paths of linear modules that are not rounded; modules that are joined with one of them are not either. Absent: none. */
+  readonly float32Modules?: readonly string[];
   readonly dtype?: ComputeDType;
 }
 
@@ -81,13 +83,13 @@ export interface BaseForm {
  * Makes the prepared base of a checkpoint, or finds it in the cache, or maps the checkpoint where nothing changes.
  * Memory: a few chunks of rows, however large the checkpoint is.
  */
-export async function prepareBase(folder: string, model: ArchitectureModel, { precision = "float32", dtype = "float32" }: BaseForm = {}): Promise<PreparedBase> {
+export async function prepareBase(folder: string, model: ArchitectureModel, { precision = "float32", float32Modules = [], dtype = "float32" }: BaseForm = {}): Promise<PreparedBase> {
   const checkpoint = openCheckpoint(folder);
   checkShapes(checkpoint, model);
   const checkpointHash = await hashCheckpoint(checkpoint);
   // The largest first: then each tensor starts at a multiple of its own size in nearly every model.
   const tensors = [...model.tensors].sort((a, b) => elementCount(b.shape) - elementCount(a.shape));
-  const rounded = roundedBase(model, precision);
+  const rounded = roundedBase(model, precision, float32Modules);
   const parameters = model.tensors.reduce((n, t) => n + elementCount(t.shape), 0);
   const own = rounded === undefined && isHalf(dtype) ? mapCheckpoint(checkpoint, model, dtype) : undefined;
   if (own !== undefined) return { weights: own, rounded, apart: true, checkpointHash, parameters };

@@ -119,9 +119,10 @@ interface Model {
   readonly head: { readonly path: string };
 }
 
-/** The tensors that a precision rounds: weights of linear modules that fit, and in 8 bits a copy of the output embedding. Undefined for float32. */
-export function roundedBase({ tensors, linears, tied, head }: Model, precision: HeldPrecision): RoundedBase | undefined {
+/** The tensors that a precision rounds: weights of linear modules that fit and are not to stay float32, and in 8 bits a copy of the output embedding. Undefined for float32. */
+export function roundedBase({ tensors, linears, tied, head }: Model, precision: HeldPrecision, float32Modules: readonly string[] = []): RoundedBase | undefined {
   if (precision === "float32") return undefined;
+  const kept = new Set(linears.filter(({ path }) => float32Modules.includes(path)).map(({ weight }) => weight));
   const layouts = new Map(linears.filter(({ isHead }) => !isHead).map((l) => [l.weight, l.layout]));
   const headName = tied.get(`${head.path}.weight`) ?? `${head.path}.weight`;
   return {
@@ -129,7 +130,7 @@ export function roundedBase({ tensors, linears, tied, head }: Model, precision: 
     head: byteDType(precision) !== undefined ? tensors.find(({ name }) => name === headName) : undefined,
     tensors: new Map(tensors.flatMap((base): [string, RoundedTensor][] => {
       const layout = layouts.get(base.parts[0]?.name ?? "");
-      return layout === undefined || !ROUNDINGS[precision].fits(base) ? [] : [[base.name, { base, layout }]];
+      return layout === undefined || base.parts.some(({ name }) => kept.has(name)) || !ROUNDINGS[precision].fits(base) ? [] : [[base.name, { base, layout }]];
     })),
   };
 }
@@ -150,29 +151,22 @@ export function roundedProduct(builder: GraphBuilder, base: RoundedBase | undefi
   return base === undefined || rounded === undefined ? undefined : ROUNDINGS[base.precision].product(builder, rounded, x);
 }
 
-/** What stands for the output embedding `[V, D]` in the loss: one rounding for the logits, by token, one for the way back, by element. */
+/** What stands for the output embedding `[V, D]` in the loss's logits: rounded by token. */
 export function declareHead(precision: RoundedBase["precision"], { name, shape: [v = 0, d = 0] }: BaseTensor): readonly TensorDeclaration[] {
   const dtype = must(byteDType(precision), "8 bits");
-  return [
-    { name: `${name} ${dtype} head`, dtype, shape: [d, v] }, { name: `${name} ${dtype} head scales`, dtype: "float32", shape: [v] },
-    { name: `${name} ${dtype} head back`, dtype, shape: [v, d] }, { name: `${name} ${dtype} head back scales`, dtype: "float32", shape: [d] },
-  ];
+  return [{ name: `${name} ${dtype} head`, dtype, shape: [d, v] }, { name: `${name} ${dtype} head scales`, dtype: "float32", shape: [v] }];
 }
 
 /** Writes what `declareHead` declares, from the embedding's rows. */
 export function writeHead(precision: RoundedBase["precision"], base: BaseTensor, { rows, writer }: RowsToWriter): void {
-  const dtype = must(byteDType(precision), "8 bits");
-  const declared = declareHead(precision, base);
-  const [forward, scales] = sinksOf(declared.slice(0, 2), writer);
-  const [back, backScales] = sinksOf(declared.slice(2), writer);
-  roundToBytes(rows, { dtype, scaleBy: "row" }, { turned: forward, scales });
-  roundToBytes(rows, { dtype, scaleBy: "column" }, { asItLies: back, scales: backScales });
+  const [forward, scales] = sinksOf(declareHead(precision, base), writer);
+  roundToBytes(rows, { dtype: must(byteDType(precision), "8 bits"), scaleBy: "row" }, { turned: forward, scales });
 }
 
 /** Losses of hidden rows by the rounded output embedding; undefined where the base has none. */
 export function roundedLoss(builder: GraphBuilder, base: RoundedBase | undefined, rows: { readonly hidden: Value; readonly targets: Value }, pieces: Parameters<typeof roundedLinearCrossEntropy>[3]): Value | undefined {
   if (base?.head === undefined) return undefined;
-  const values = declareHead(base.precision, base.head).map(({ name, dtype, shape }) => builder.weight(name, dtype, shape));
-  const part = (i: number): Value => must(values[i], "part of the head");
-  return roundedLinearCrossEntropy(rows.hidden, { weight: part(0), scales: part(1), back: part(2), backScales: part(3) }, rows.targets, pieces);
+  const { name, shape } = base.head;
+  const [weight, scales] = weightsOf(builder, declareHead(base.precision, base.head));
+  return roundedLinearCrossEntropy(rows.hidden, { weight, scales, embedding: builder.weight(name, "float32", shape) }, rows.targets, pieces);
 }

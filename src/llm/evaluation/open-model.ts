@@ -54,7 +54,7 @@ export async function openJudgedModel({ model: name, revision, adapter, runtime 
   const compute = await resolveCompute(wanted, { device, checkpoint: commonDtype(openCheckpoint(modelFolder), model) });
   const trainer = await createTrainer({
     modelFolder, ...(settings === undefined ? {} : { adapter: settings }), inferenceOnly: true, training: trainingSchema.parse({}),
-    runtime: await resolveRuntime(wanted, { hiddenSize: model.hiddenSize, clients: 1, stepTokens: 1, device: device.device, compute }), data: NO_EXAMPLES, packTokens: 1, seed: 0,
+    runtime: await resolveRuntime(wanted, { hiddenSize: model.hiddenSize, clients: 1, stepTokens: 1, device: device.device, compute, opened: { folder: modelFolder, model } }), data: NO_EXAMPLES, packTokens: 1, seed: 0,
   });
   try {
     return {

@@ -54,9 +54,9 @@ export async function openModel(setup: TrainerSetup): Promise<OpenedModel> {
   const { modelFolder, adapter: settings, seed } = setup;
   const model = await openArchitecture(modelFolder);
   const adapter = settings === undefined ? undefined : bindFor(settings, model, setup);
-  const { basePrecision, compute } = setup.runtime;
+  const { basePrecision, float32Modules = [], compute } = setup.runtime;
   await requireExact(basePrecision);
-  const base = await prepareBase(modelFolder, model, { precision: basePrecision, dtype: compute });
+  const base = await prepareBase(modelFolder, model, { precision: basePrecision, float32Modules, dtype: compute });
   const half = isHalf(compute) ? halfPrecisionOf(model, compute) : undefined;
   const sessions = new SessionPool({ model, adapter, rounded: base.rounded, apart: base.apart, half, weights: base.weights, runtime: setup.runtime, training: setup.training, packTokens: setup.packTokens });
   const opened = settings === undefined || adapter === undefined ? undefined : new OpenedAdapter({ settings, adapter, seed, context: startContext(modelFolder, model), encoder: () => sessions.encoder() });

@@ -10,6 +10,7 @@ import type { ChosenDevice } from "../../engine/runtime/choose-device.ts";
 import type { MachineDevices } from "../../engine/runtime/machine-devices.ts";
 import type { Device } from "../../engine/graph/onnx/emitter.ts";
 import { byteDType, type BasePrecision, type HeldPrecision } from "../architectures/quantized-weights.ts";
+import { chooseFloat32Modules, type OpenedFolder } from "./float32-modules.ts";
 import type { ResolvedRuntime } from "./setup.ts";
 import { parseSize, type RuntimeSettings } from "./settings.ts";
 
@@ -27,6 +28,8 @@ export interface RuntimeFacts {
   readonly device?: Device;
   /** What `resolveCompute` gave; absent: float32. */
   readonly compute?: ComputeDType;
+  /** The model's folder and what its config says: where they are known, modules that stay float32 are found in them; absent: there are none. */
+  readonly opened?: OpenedFolder;
 }
 
 /** Below this width a pass is bound by the number of nodes, not by arithmetic. */
@@ -70,16 +73,19 @@ export async function requireExact(held: HeldPrecision, isExact: (dtype: ByteDTy
 
 /**
  * The settings with every `auto` replaced. A group is never larger than the clients of a round.
- * @throws what `holdPrecision` throws
+ * @throws what `holdPrecision` and `chooseFloat32Modules` throw
  */
-export async function resolveRuntime(settings: RuntimeSettings, { hiddenSize, clients, stepTokens, parameters = 0, device = "cpu", compute = "float32" }: RuntimeFacts): Promise<ResolvedRuntime> {
+export async function resolveRuntime(settings: RuntimeSettings, { hiddenSize, clients, stepTokens, parameters = 0, device = "cpu", compute = "float32", opened }: RuntimeFacts): Promise<ResolvedRuntime> {
   const tiny = hiddenSize <= TINY_WIDTH;
   const { threads, clients_side_by_side: sideBySide, tokens_per_micro_batch: tokens } = settings;
   const bytes = activationBytes(settings.activation_memory, bytesPerElement(compute) * parameters);
   const fitting = tiny ? Math.min(SIDE_BY_SIDE.most, Math.floor(SIDE_BY_SIDE.tokens / stepTokens)) : 1;
+  const basePrecision = await holdPrecision(settings.base_precision);
+  const float32Modules = opened === undefined ? [] : await chooseFloat32Modules(settings.float32_modules, basePrecision, opened);
   return {
     device,
-    basePrecision: await holdPrecision(settings.base_precision),
+    basePrecision,
+    ...(float32Modules.length === 0 ? {} : { float32Modules }),
     compute,
     threads: threads === "auto" ? availableParallelism() : threads,
     clientsSideBySide: Math.max(1, Math.min(clients, sideBySide === "auto" ? fitting : sideBySide)),

@@ -249,7 +249,7 @@ export async function openServedModel(options: ServedModelOptions, signal?: Abor
   const groups = [...Map.groupBy(held, ({ key }) => key).values()];
   const wanted = runtimeSchema.parse({ device: "cpu", ...runtime });
   const { device } = await resolveDevice(wanted);
-  const resolved = await resolveRuntime(wanted, { hiddenSize: model.hiddenSize, clients: 1, stepTokens: 1, device });
+  const resolved = await resolveRuntime(wanted, { hiddenSize: model.hiddenSize, clients: 1, stepTokens: 1, device, opened: { folder, model } });
   const trainers: Trainer[] = [];
   const open = async (settings: AdapterSettings | undefined, tensors: ReadonlyMap<string, NamedTensors<"float32">>): Promise<TextQueue> => {
     const trainer = await createTrainer({ modelFolder: folder, ...(settings === undefined ? {} : { adapter: settings }), inferenceOnly: true, training: trainingSchema.parse({}), runtime: resolved, data: NO_EXAMPLES, packTokens: 1, seed: 0 });

@@ -12,6 +12,8 @@ export interface ResolvedRuntime {
   readonly threads: number;
   /** How the base is held; adapters, moments and loss are float32. */
   readonly basePrecision: HeldPrecision;
+  /** Paths of linear modules that a rounded base holds in float32; absent: none. */
+  readonly float32Modules?: readonly string[];
   /** Dtype of the base that is not rounded, of activations and of products with the base. */
   readonly compute: ComputeDType;
   readonly clientsSideBySide: number;

@@ -1,4 +1,4 @@
-/** What drawn numbers cannot show of the loss: targets whose probability rounds to 0, and what the graph keeps of them. */
+/** What drawn numbers cannot show of the loss: targets whose probability rounds to 0, what the graph keeps of them, and many small probabilities beside a large one. */
 import { expect, test } from "vitest";
 import { relativeError } from "../../../../test/support/numbers.ts";
 import { must } from "../../../core/base/errors.ts";
@@ -43,4 +43,25 @@ test("so it is under a soft cap that nearly all logits reach", async () => {
   const errors = await lossOf(110, "hidden");
   expect(errors.nll).toBeLessThan(1e-6);
   expect(errors.dx).toBeLessThan(1e-5);
+});
+
+test("in 8 bits the slope has the share of the tokens that are each a thousandth as likely as the first", async () => {
+  const [v, d] = [3001, 4];
+  // Logits 7 for token 0 and 0 for the others; the mass of these pulls along one element of the hidden state.
+  const bytes = Int8Array.from({ length: d * v }, (_, i) => (i === 0 ? 64 : 0));
+  const embedding = Float32Array.from({ length: v * d }, (_, i) => (i >= d && i % d === 3 ? 1 : 0));
+  const builder = new GraphBuilder();
+  const hidden = builder.input("hidden", "float32", [1, 1, d]);
+  const head = {
+    weight: builder.constant(tensor("int8", [d, v], bytes)), scales: builder.constant(tensor("float32", [v], new Float32Array(v).fill(1 / 64))),
+    embedding: builder.constant(tensor("float32", [v, d], embedding)),
+  };
+  const nll = g.roundedLinearCrossEntropy(hidden, head, builder.constant(tensor("int32", [1, 1], Int32Array.of(0))), { chunks: 1, minimumRows: 1, softCap: 0 });
+  const seed = builder.constant(tensor("float32", [1, 1], Float32Array.of(1)));
+  builder.output("slope", must(gradient(builder, { value: nll, seed }, [hidden])[0], "slope"));
+  using session = await openSession(builder.finish(), { threads: 1 });
+  const { slope } = await session.run({ hidden: tensor("float32", [1, 1, d], Float32Array.of(7, 0, 0, 0)) });
+  const others = 3000 / (3000 + Math.exp(7));
+  expect(others).toBeGreaterThan(0.7);
+  expect(must(slope, "slope").data[3]).toBeCloseTo(others, 2);
 });

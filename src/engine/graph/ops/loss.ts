@@ -9,7 +9,7 @@ import type { OpAttributes } from "../op-attributes.ts";
 import * as g from "../operations.ts";
 import type { Value } from "../value.ts";
 import { arity2, arity3, dimAt, shapeError } from "./record.ts";
-import { positiveRowsProduct, roundedRowsProduct } from "./quantized.ts";
+import { roundedRowsProduct } from "./quantized.ts";
 import type { LoweredNode, OpRecord } from "./record.ts";
 
 /** −log softmax(row)[target] and, in place of the row, softmax(row) − onehot(target). */
@@ -162,16 +162,16 @@ function linearLoss(hidden: Float64Array, targets: Float64Array, { v, d, softCap
 }
 
 /**
- * LinearCrossEntropy with an output embedding in 8 bits. Inputs: hidden `[C, L, D]`, int8 or uint8 `[D, V]` with scales `[V]` for the
- * logits, the same `[V, D]` with scales `[D]` for the way back, targets. Probabilities are rounded as they are, unsigned, and
- * the target's row is taken apart: softmax − onehot under one scale would round all but the target to nothing.
+ * LinearCrossEntropy whose logits are products with an output embedding in 8 bits. Inputs: hidden `[C, L, D]`, int8 or uint8 `[D, V]`
+ * with scales `[V]`, the embedding itself `[V, D]` for the way back, targets. Probabilities are not rounded: under a row's one scale
+ * all below 1/510 of its largest become nothing, and with them nearly all tokens of a vocabulary.
  */
 export const RoundedLinearCrossEntropy: OpRecord<OpAttributes["RoundedLinearCrossEntropy"]> = {
   precision: "float32",
   infer: (inputs) => {
-    const [hidden, w, , back, , targets] = inputs;
-    if (hidden === undefined || w === undefined || back === undefined || targets === undefined || !isByte(w.dtype) || back.dtype !== w.dtype || w.shape[0] !== hidden.shape[2] || back.shape[1] !== w.shape[0] || back.shape[0] !== w.shape[1]) {
-      throw shapeError("RoundedLinearCrossEntropy", "[C, L, D], int8 or uint8 [D, V], [V], the same dtype [V, D], [D] and int32 [C, L]", inputs);
+    const [hidden, w, scales, embedding, targets] = inputs;
+    if (hidden === undefined || w === undefined || scales === undefined || embedding?.dtype !== "float32" || targets === undefined || !isByte(w.dtype) || w.shape[0] !== hidden.shape[2] || embedding.shape[1] !== w.shape[0] || embedding.shape[0] !== w.shape[1]) {
+      throw shapeError("RoundedLinearCrossEntropy", "[C, L, D], int8 or uint8 [D, V], [V], float32 [V, D] and int32 [C, L]", inputs);
     }
     return [{ dtype: "float32", shape: targets.shape }, hidden];
   },
@@ -180,26 +180,25 @@ export const RoundedLinearCrossEntropy: OpRecord<OpAttributes["RoundedLinearCros
     if (needs.slice(1).some(Boolean)) throw new Error("RoundedLinearCrossEntropy: an 8-bit output embedding does not train");
     return slope === undefined || dy === undefined ? [] : [g.mul(slope, g.reshape(dy, [...dy.shape, 1])), ...inputs.slice(1).map(() => undefined)];
   },
-  reference: ([hidden, w, scales, back, backScales, targets], { softCap }) => {
+  reference: ([hidden, w, scales, embedding, targets], { softCap }) => {
     const { dtype, shape: [d = 1, v = 1] } = must(w, "weight");
     const zero = byteZero(dtype);
     return linearLoss(must(hidden, "hidden").data, targets?.data ?? new Float64Array(), {
       v, d, softCap,
       forward: (k, j) => ((w?.data[j * v + k] ?? 0) - zero) * (scales?.data[k] ?? 0),
-      back: (k, j) => ((back?.data[k * d + j] ?? 0) - zero) * (backScales?.data[j] ?? 0),
+      back: (k, j) => embedding?.data[k * d + j] ?? 0,
     });
   },
   lower: (e, node) => {
-    const [, w = "", scales = "", back = "", backScales = "", targets = ""] = node.inputs;
+    const [, w = "", scales = "", embedding = "", targets = ""] = node.inputs;
     const { softCap } = node.attributes;
     const { dtype } = must(node.inputTypes[1], "weight");
     const divided = softCap === 0 ? scales : e.fresh("Mul", [scales, e.float(1 / softCap)]);
-    const centred = (x: string): string => (dtype === "uint8" ? e.fresh("Sub", [x, e.float(byteZero(dtype))]) : x);
     lowerInPieces(e, node, {
       targets,
       product: (x) => roundedRowsProduct(e, x, { weight: w, dtype, scales: divided }),
-      back: (p) => positiveRowsProduct(e, p, { weight: back, dtype, scales: backScales }),
-      rowsOf: (t) => e.fresh("Mul", [centred(e.cast(e.fresh("Gather", [back, t], { attributes: { axis: 0n } }), "float32")), backScales]),
+      back: (p) => e.fresh("MatMul", [p, embedding]),
+      rowsOf: (t) => e.fresh("Gather", [embedding, t], { attributes: { axis: 0n } }),
     });
   },
 };

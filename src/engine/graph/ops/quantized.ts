@@ -36,26 +36,13 @@ interface EmittedWeight {
   readonly scales: string | undefined;
 }
 
-function integerProduct(e: OnnxEmitter, rows: string, rowScales: string, { weight, dtype, scales, zeroPoint }: EmittedWeight & { readonly zeroPoint: number }): string {
+/** Rows `[n, K]`, rounded, times a weight: `[n, N]`. */
+export function roundedRowsProduct(e: OnnxEmitter, x: string, { weight, dtype, scales }: EmittedWeight): string {
+  const rounded = quantizeRows(e, x);
   const one = e.constant(tensor("float32", [], Float32Array.of(1)));
   const zero = (point: number): string => e.constant(tensor("uint8", [], Uint8Array.of(point)));
-  const zeros = [zero(zeroPoint), ...(dtype === "uint8" ? [zero(byteZero(dtype))] : [])];
-  return e.fresh("Mul", [e.fresh("MatMulIntegerToFloat", [rows, weight, one, scales ?? one, ...zeros], { domain: "com.microsoft" }), rowScales]);
-}
-
-/** Rows `[n, K]`, rounded, times a weight: `[n, N]`. */
-export function roundedRowsProduct(e: OnnxEmitter, x: string, weight: EmittedWeight): string {
-  const { rows, scales } = quantizeRows(e, x);
-  return integerProduct(e, rows, scales, { ...weight, zeroPoint: UNSIGNED_ZERO });
-}
-
-/** The same for rows without negative elements, which all 256 numbers are spent on. */
-export function positiveRowsProduct(e: OnnxEmitter, x: string, weight: EmittedWeight): string {
-  const largest = e.fresh("Max", [e.fresh("ReduceMax", [x, e.integers([1])], { attributes: { keepdims: 1n } }), e.float(SMALLEST)]);
-  const scales = e.fresh("Mul", [largest, e.float(1 / 255)]);
-  const flat = e.fresh("Reshape", [scales, e.integers([-1])]);
-  const zeros = e.fresh("Expand", [e.constant(tensor("uint8", [1], Uint8Array.of(0))), e.fresh("Shape", [flat])]);
-  return integerProduct(e, e.fresh("QuantizeLinear", [x, flat, zeros], { attributes: { axis: 0n } }), scales, { ...weight, zeroPoint: 0 });
+  const zeros = [zero(UNSIGNED_ZERO), ...(dtype === "uint8" ? [zero(byteZero(dtype))] : [])];
+  return e.fresh("Mul", [e.fresh("MatMulIntegerToFloat", [rounded.rows, weight, one, scales ?? one, ...zeros], { domain: "com.microsoft" }), rounded.scales]);
 }
 
 /**
