@@ -3,6 +3,7 @@
  * differences between scenarios on the same questions. Pure; same numbers every time.
  */
 import { randomKey, randomWords } from "../../src/core/base/random.ts";
+import { percentile } from "../../src/llm/evaluation/statistics.ts";
 import type { Cell, Measure, Pair, Scenario } from "./cell.ts";
 
 const RESAMPLES = 2000;
@@ -64,13 +65,6 @@ export function ratio(pairs: readonly Pair[], indices?: readonly number[]): numb
     bottom += b;
   }
   return top / bottom;
-}
-
-/** Linear between the two nearest of sorted values. */
-function percentile(sorted: readonly number[], share: number): number {
-  const at = share * (sorted.length - 1);
-  const [lower, upper] = [sorted[Math.floor(at)] ?? NaN, sorted[Math.ceil(at)] ?? NaN];
-  return lower + (upper - lower) * (at - Math.floor(at));
 }
 
 /** Above 0 for certain, below for certain, or neither. */

@@ -35,7 +35,7 @@ export function bootstrap(count: number, statistic: (indices: Uint32Array) => nu
 }
 
 /** Linear between the two nearest of sorted values, as NumPy's default. */
-function percentile(sorted: Float64Array, share: number): number {
+export function percentile(sorted: ArrayLike<number>, share: number): number {
   const at = share * (sorted.length - 1);
   const [lower, upper] = [sorted[Math.floor(at)] ?? NaN, sorted[Math.ceil(at)] ?? NaN];
   return lower + (upper - lower) * (at - Math.floor(at));
