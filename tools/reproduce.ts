@@ -87,7 +87,7 @@ async function make(cell: MatrixCell, folder: string): Promise<void> {
   }
   const [record] = readRuns(run.folder);
   if (record === undefined) throw new Error(`${run.folder}: expected a run, got none`);
-  writeCell(folder, config, cellOf(record, cell.label));
+  writeCell(folder, config, cellOf(record, config, cell.label));
 }
 
 function writeResults(cells: readonly Cell[]): void {

@@ -80,8 +80,8 @@ export function writeCell(folder: string, config: ExperimentConfig, cell: Cell):
   writeFileAtomic(join(folder, `${nameOfCell(config)}.json`), `${lines.join(",\n")}\n`);
 }
 
-/** A finished run as a cell. */
-export function cellOf(run: RunRecord, label: string): Cell {
+/** A finished run of a config as a cell. */
+export function cellOf(run: RunRecord, config: ExperimentConfig, label: string): Cell {
   const started = only(run, "run-started");
   const finished = only(run, "run-finished");
   if (started === undefined || finished === undefined) throw new Error(`${run.folder}: expected a finished run`);
@@ -89,7 +89,7 @@ export function cellOf(run: RunRecord, label: string): Cell {
   const federated = run.events.filter((e) => e.type === "round-committed").filter((e) => e.scenario === "federated");
   const messages = federated.flatMap(({ updates }) => updates);
   return {
-    version: 1, key: keyOf(run.plan), federation: run.plan.name, method: run.plan.adapter.method, label, seed: run.plan.seed, clients: started.clients.length,
+    version: 1, key: keyOf(config), federation: run.plan.name, method: run.plan.adapter.method, label, seed: run.plan.seed, clients: started.clients.length,
     machine: started.machine, versions: started.versions, seconds: Math.round(finished.seconds), trainableParameters: started.trainableParameters,
     bytesDown: Math.round(mean(messages.map(({ bytesDown }) => bytesDown))), bytesUp: Math.round(mean(messages.map(({ bytesUp }) => bytesUp))),
     secondsPerRound: medianOrNull(federated.map(({ seconds }) => seconds)), peakBytes: federated.length === 0 ? null : Math.max(...federated.map(({ peakBytes }) => peakBytes ?? 0)),
