@@ -120,16 +120,17 @@ function roundsOf(rounds: readonly Round[]): Cell["rounds"] {
 
 const digits = (value: number): number => Number(value.toPrecision(7));
 
-/** The score that a benchmark's headline rests on, as numerator and denominator. */
-const HEADLINES: Readonly<Record<string, { readonly better: Measure["better"]; readonly pair: (scores: Readonly<Record<string, number>>) => Pair }>> = {
-  perplexity: { better: "lower", pair: ({ nll = NaN, tokens = NaN }) => [digits(nll), tokens] },
-  "rouge-l": { better: "higher", pair: ({ f1 = NaN }) => [digits(f1), 1] },
+type PairOf = (scores: Readonly<Record<string, number>>) => Pair;
+/** What a benchmark's headline rests on, as numerator and denominator; of all others the share of right answers. */
+const HEADLINES: Readonly<Record<string, PairOf>> = {
+  perplexity: ({ nll = NaN, tokens = NaN }) => [digits(nll), tokens],
+  "rouge-l": ({ f1 = NaN }) => [digits(f1), 1],
 };
-const SHARE = { better: "higher", pair: (scores: Readonly<Record<string, number>>): Pair => [scores["correct"] ?? scores["pass@1"] ?? NaN, 1] } as const;
+const share: PairOf = (scores) => [scores["correct"] ?? scores["pass@1"] ?? NaN, 1];
 
 const answerSchema = z.object({ id: z.string(), scores: z.record(z.string(), z.number()), skipped: z.string().optional() });
 
-function answersIn(path: string, pair: (scores: Readonly<Record<string, number>>) => Pair): ReadonlyMap<string, Pair> {
+function answersIn(path: string, pair: PairOf): ReadonlyMap<string, Pair> {
   const lines = readFileSync(path, "utf8").trimEnd().split("\n").map((line) => answerSchema.parse(JSON.parse(line)));
   return new Map(lines.filter(({ skipped }) => skipped === undefined).map(({ id, scores }) => [id, pair(scores)]));
 }
@@ -137,10 +138,11 @@ function answersIn(path: string, pair: (scores: Readonly<Record<string, number>>
 function measureOf({ folder, events, plan }: RunRecord, benchmark: ExperimentConfig["benchmarks"][number]): Measure | undefined {
   const { name, label = name } = benchmark;
   const place = plan.benchmarks.indexOf(benchmark);
-  const asked = events.filter((e) => e.type === "benchmarked").filter((e) => e.place === place).map(({ scenario }) => scenario);
+  const asked = events.filter((e) => e.type === "benchmarked").filter((e) => e.place === place);
   if (asked.length === 0) return undefined;
-  const { better, pair } = HEADLINES[name] ?? SHARE;
-  const answers = new Map(asked.map((scenario) => [scenario, answersIn(join(folder, "evaluation", label, scenario.replace("/", "-"), `${name}.jsonl`), pair)]));
+  const better = asked[0]?.figures[0]?.better ?? "higher";
+  const pair = HEADLINES[name] ?? share;
+  const answers = new Map(asked.map(({ scenario }) => [scenario, answersIn(join(folder, "evaluation", label, scenario.replace("/", "-"), `${name}.jsonl`), pair)]));
   const ids = [...([...answers.values()][0]?.keys() ?? [])].toSorted();
   const scenarios: Partial<Record<Scenario, Pair[]>> = {};
   for (const kind of SCENARIOS) {

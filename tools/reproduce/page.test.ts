@@ -20,6 +20,7 @@ it("has a table and a plot for each federation and measure, the best in bold, an
   expect(markdown).toContain("8 of 12 cells");
   expect(Object.keys(plots)).toEqual(["results-fed-a-perplexity.svg", "results-fed-a-rouge-l.svg", "results-fed-b-perplexity.svg", "results-fed-b-rouge-l.svg"]);
   for (const svg of Object.values(plots)) expect(svg).toMatch(/^<svg[\s\S]*prefers-color-scheme:dark[\s\S]*<\/svg>$/);
+  expect(writePage(cells, { wanted: 12, imageFolder: "images" }).plots).toEqual(plots);
   // 0.2 + 0.11 · 1.02 (or 1.04) + the mean of 0 … 0.08 over 40 rows, 0.0375 (four rows of each remainder, and 0, 1, 2, 3 more); halves may fall either way.
   expect(markdown).toMatch(/\| lora \| 2 \| 23\.[78] ± 0\.0 \| 28\.9 ± 0\.1 \| 34\.[01] ± 0\.1 \| \*\*35\.1 ± 0\.2\*\* \|/);
   expect(markdown.match(/\| confirmed \|/g)?.length).toBeGreaterThanOrEqual(3);

@@ -1,5 +1,6 @@
 /** What everything that an experiment compares can do: its benchmarks, asked at the end. Nothing is selected by them. */
 import { dirname, join } from "node:path";
+import { FedtuneError } from "../../core/base/errors.ts";
 import type { NamedTensors } from "../../core/base/tensor.ts";
 import { ensureWritableFolder, writeFileAtomic } from "../../core/store/files.ts";
 import type { JournalEvent, Scenario, Tick } from "../../federation/rounds/events.ts";
@@ -10,7 +11,7 @@ import { askBenchmark, findBenchmark } from "../../llm/evaluation/evaluate.ts";
 import { cacheBytesPerToken } from "../../llm/evaluation/open-model.ts";
 import { checkSettings, fieldNames } from "../../llm/evaluation/settings.ts";
 import type { Trainer } from "../../llm/training/types.ts";
-import type { HeldOutRow, PreparedData } from "./data.ts";
+import type { PreparedData } from "./data.ts";
 import type { PreparedModel } from "./model.ts";
 import type { Plan } from "./plan.ts";
 import type { ExperimentConfig } from "./schema.ts";
@@ -28,15 +29,21 @@ function settingsOf({ name: _name, label: _label, limit: _limit, compare: _compa
   return settings;
 }
 
+/** What a benchmark is called in tables and in the folder of answers. */
+const labelOf = ({ name, label = name }: BenchmarkConfig): string => label;
+
 /**
- * Checks names and settings, before anything is trained.
- * @throws FedtuneError("config") naming benchmark and setting, with the nearest name
+ * Checks names, settings and labels, before anything is trained.
+ * @throws FedtuneError("config") naming benchmark and setting, with the nearest name; or the label that two have
  */
 export function checkBenchmarks(benchmarks: readonly BenchmarkConfig[]): void {
   for (const benchmark of benchmarks) {
     const { schema, onRows } = findBenchmark(benchmark.name);
     checkSettings(benchmark.name, schema, { ...(onRows === true && { path: HELD_OUT }), ...settingsOf(benchmark) });
   }
+  const labels = benchmarks.map(labelOf);
+  const twice = labels.find((label, i) => labels.indexOf(label) !== i);
+  if (twice !== undefined) throw new FedtuneError("config", { where: "benchmarks", expected: "a label of its own for each", got: `\`${twice}\` twice`, remedy: "Give one of them a `label`" });
 }
 
 export interface BenchmarkStage {
@@ -86,7 +93,8 @@ interface Asked {
 
 async function askOne(judged: Parameters<typeof askBenchmark>[0], { scenario, round, place, benchmark }: Asked, stage: BenchmarkStage): Promise<void> {
   const { append, tick, now, clock, signal, plan } = stage;
-  const { name, label = name, limit } = benchmark;
+  const { name, limit } = benchmark;
+  const label = labelOf(benchmark);
   const begun = clock().getTime();
   const out = join(stage.folder, ANSWERS, label, scenario.replace("/", "-"));
   const request = { name, settings: { ...rowsOf(benchmark, stage), ...settingsOf(benchmark) } };
@@ -104,9 +112,9 @@ function rowsOf(benchmark: BenchmarkConfig, { folder, data: { heldOut, settings 
   if (onRows !== true || benchmark["path"] !== undefined) return {};
   const path = join(folder, ANSWERS, HELD_OUT);
   ensureWritableFolder(dirname(path));
-  writeFileAtomic(path, heldOut.map((row: HeldOutRow) => `${JSON.stringify(row)}\n`).join(""));
+  writeFileAtomic(path, heldOut.map((row) => `${JSON.stringify(row)}\n`).join(""));
   const { fields, template, system, max_tokens, overflow } = settings;
-  const all = { path, format: settings.format === "text" ? "auto" : "jsonl", split: "test", fields, template, system, max_tokens, overflow };
+  const all = { path, format: "auto", split: "test", fields, template, system, max_tokens, overflow };
   const known = fieldNames(schema);
   return Object.fromEntries(Object.entries(all).filter(([key, value]) => known.includes(key) && value !== undefined));
 }

@@ -175,7 +175,7 @@ function describe(facts: Omit<DryRun, "lines">, { model, perRound, leftOut }: { 
     `Machine    ${resolved.threads} threads, ${plan.runtime.workers} workers, ${resolved.clients_side_by_side} clients side by side, ${resolved.tokens_per_micro_batch} tokens a pass`,
     `Memory     about ${bytes(facts.memoryBytes)} with one worker, pages of the model included${facts.deviceBytes === undefined ? "" : `; about ${bytes(facts.deviceBytes)} of the device's own`}`,
     `Disk       about ${bytes(facts.diskBytes)}`,
-    `Time       about ${duration(facts.seconds)} (${facts.secondsPerStep.toPrecision(2)} s a step, measured just now)`,
+    `Time       about ${duration(facts.seconds)} (${facts.secondsPerStep.toPrecision(2)} s a step, measured just now)${plan.benchmarks.length === 0 ? "" : `; benchmarks (${plan.benchmarks.map(({ name, label = name }) => label).join(", ")}) not counted`}`,
   ];
 }
 

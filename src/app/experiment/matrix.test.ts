@@ -81,6 +81,7 @@ describe("the combinations of a matrix", () => {
     ["an empty list", "matrix: { seed: [] }", /matrix.*expected fields with a list/],
     ["one experiment wanted", "matrix: { seed: [1, 2] }", /matrix: expected one experiment, got 2 of them, by seed. Choose one on the command line, by seed=…/],
     ["a benchmark that does not exist", "benchmarks: [{ name: mmul }]", /one of .*got `mmul`. Did you mean `mmlu`\?/],
+    ["two benchmarks of one label", "benchmarks: [{ name: mmlu, limit: 5 }, { name: mmlu, shots: 0 }]", /benchmarks: expected a label of its own for each, got `mmlu` twice/],
     ["a setting that a benchmark does not have", "benchmarks: [{ name: rouge-l, max_tokens: 3 }]", /rouge-l\.max_tokens: expected a setting of rouge-l that exists/],
   ])("are refused by name: %s", (_what, matrix, message) => {
     const file = configWith(matrix);

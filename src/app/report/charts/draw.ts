@@ -55,12 +55,15 @@ function legendOf({ legend }: Chart): Markup {
 }
 
 function drawSvg(chart: Chart, size: Size): Markup {
-  const width = WIDTHS[size];
-  const height = chart.heightPx(size);
+  return trusted(renderSvg(chart.option(size), { id: `${chart.id}-${size}`, width: WIDTHS[size], height: chart.heightPx(size) }));
+}
+
+/** A drawing as SVG text, the same each time. `id` is the prefix of the ids inside it; sizes are CSS pixels. */
+export function renderSvg(option: EChartsCoreOption, { id, width, height }: { readonly id: string; readonly width: number; readonly height: number }): string {
   const drawing = init(null, null, { renderer: "svg", ssr: true, width, height });
   try {
-    drawing.setOption({ animation: false, textStyle: { fontFamily: "inherit" }, ...chart.option(size) });
-    return trusted(cleanSvg(drawing.renderToSVGString(), `${chart.id}-${size}`));
+    drawing.setOption({ animation: false, textStyle: { fontFamily: "inherit" }, ...option });
+    return cleanSvg(drawing.renderToSVGString(), id);
   } finally {
     drawing.dispose();
   }
