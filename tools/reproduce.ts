@@ -73,7 +73,7 @@ for (const [i, { cell, folder }] of wanted.entries()) {
   writeResults(finished());
 }
 writeResults(finished());
-console.log(`${finished().length} of ${wanted.length} cells; docs/results.md is written.`);
+console.log(`${finished().length} of ${wanted.length} cells; docs/results.md ${finished().length === 0 ? "is left as it is" : "is written"}.`);
 
 /** Runs one cell as a matrix of its own, so that it goes on where it was stopped. */
 async function make(cell: MatrixCell, folder: string): Promise<void> {
