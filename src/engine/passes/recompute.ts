@@ -4,6 +4,7 @@
  * are first needed. Nothing is known here of architectures or adapters; the graph's own sizes decide.
  */
 import { must } from "../../core/base/errors.ts";
+import { OPS } from "../graph/ops/all.ts";
 import type { Graph, Node, TensorType, ValueId } from "../graph/types.ts";
 import { bytesOfValue, costOfNode, findPeak, findRoots, type Peak, type Sizes } from "./memory-model.ts";
 
@@ -79,15 +80,20 @@ class Plan {
   /**
    * Narrow places of the forward pass: values through which alone all that follows depends on all that was before, as on
    * the residual stream between two sublayers. Where they stay, what is made again is never more than what lies between two.
+   * What no product went into (parameters cut apart, masks, tables) is no state of the pass and does not count, wherever it is read.
    */
   narrows(): ReadonlySet<ValueId> {
     const lastUse = new Map<ValueId, number>();
-    this.#forward.forEach((node, i) => node.inputs.forEach((id) => lastUse.set(this.#root(id), i)));
+    const computed = new Set<ValueId>();
+    this.#forward.forEach(({ op, inputs, outputs }, i) => {
+      for (const id of inputs) lastUse.set(this.#root(id), i);
+      if (OPS[op].operations !== undefined || inputs.some((id) => computed.has(id))) for (const id of outputs) computed.add(id);
+    });
     const isLong = (id: ValueId, made: number): boolean => (lastUse.get(id) ?? made) - made >= LONG_LIVED * this.#forward.length;
     const found = new Set<ValueId>();
     let live: ValueId[] = [];
     this.#forward.forEach(({ outputs }, i) => {
-      live = [...live.filter((id) => (lastUse.get(id) ?? 0) > i), ...outputs.filter((id) => this.#root(id) === id && (lastUse.get(id) ?? 0) > i && !isLong(id, i))];
+      live = [...live.filter((id) => (lastUse.get(id) ?? 0) > i), ...outputs.filter((id) => computed.has(id) && this.#root(id) === id && (lastUse.get(id) ?? 0) > i && !isLong(id, i))];
       const [only, ...others] = live;
       if (only !== undefined && others.length === 0) found.add(only);
     });

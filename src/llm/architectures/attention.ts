@@ -159,6 +159,15 @@ export function attend(queries: Value, cache: LayerCache, mask: Value, shape: At
 }
 
 /**
+ * The same values by way of one that joins them along an axis. Their gradients are joined too, so that all of them are made at
+ * one time: onnxruntime would make those of all values V first, then those of all K, and hold what both need in between.
+ */
+function tie(parts: readonly Value[], axis: number): readonly Value[] {
+  const [first, ...others] = parts;
+  return first === undefined ? [] : g.split(g.concat([first, ...others], axis), axis, parts.map(({ shape }) => shape[axis] ?? 1));
+}
+
+/**
  * The same by blocks of queries (n of U tokens, T = n · U), block i over the first (i + 1) · U keys: scores of later keys are
  * neither made nor kept, and those of one block at a time are in memory.
  * @param queries `[X, T, H·E]`
@@ -175,8 +184,10 @@ export function attendInBlocks(queries: Value, { key, value }: LayerCache, masks
   const blocks = g.split(byBlock, 1, masks.map(() => 1));
   const [keys, values] = [beginnings(key, 2, n), beginnings(value, 2, n)];
   const mixed = masks.map((mask, i): Value => {
-    const own = g.reshape(blocks[i] ?? byBlock, [x, keyValueHeads, multiplyDims(heads / keyValueHeads, u), headWidth]);
-    return g.reshape(mix(own, { key: keys[i] ?? key, value: values[i] ?? value }, mask, shape), [x, 1, heads, u, headWidth]);
+    const lengths = [heads / keyValueHeads, i + 1, i + 1];
+    const apart = [blocks[i] ?? byBlock, keys[i] ?? key, values[i] ?? value].map((part, j) => g.reshape(part, [x, keyValueHeads, lengths[j] ?? 1, u, headWidth]));
+    const [own = byBlock, seen = key, weighed = value] = tie(apart, 2).map((part, j) => g.reshape(part, [x, keyValueHeads, multiplyDims(lengths[j] ?? 1, u), headWidth]));
+    return g.reshape(mix(own, { key: seen, value: weighed }, mask, shape), [x, 1, heads, u, headWidth]);
   });
   const [first = byBlock, ...others] = mixed;
   const byToken = g.transpose(g.concat([first, ...others], 1), [0, 1, 3, 2, 4]); // [X, n, U, H, E]

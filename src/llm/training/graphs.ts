@@ -48,6 +48,8 @@ export interface LossGraphOptions {
   readonly maxLabelledRows: number;
   /** Blocks of queries that attention is cut into; T must be a multiple. Default: 1. Under a prefix there is but one. */
   readonly attentionBlocks?: number;
+  /** Training only: the same result within so much memory, as near as it comes. */
+  readonly budget?: ActivationBudget | undefined;
 }
 
 /** How much memory a training pass may take for its values, and the largest sizes that a pass has: C, B, T, L and, under a prefix, S. */
@@ -64,11 +66,14 @@ export interface MaskInput {
 
 /** Bytes of logits that may exist at once. */
 const LOGITS_BYTES = 64 << 20;
+/** Share of a budget for activations that a piece of logits may take where all of them together would exceed it. */
+const LOGITS_SHARE = 1 / 8;
 /** Fewer rows than this make the product of a piece slow. */
 const MINIMUM_ROWS = 32;
 
-function lossPieces(vocabSize: number, maxRows: number): { readonly chunks: number; readonly minimumRows: number } {
-  const rows = Math.max(MINIMUM_ROWS, Math.floor(LOGITS_BYTES / (4 * vocabSize)));
+function lossPieces(vocabSize: number, maxRows: number, budget: number): { readonly chunks: number; readonly minimumRows: number } {
+  const bytes = 4 * vocabSize * maxRows > budget ? Math.min(LOGITS_BYTES, budget * LOGITS_SHARE) : LOGITS_BYTES;
+  const rows = Math.max(MINIMUM_ROWS, Math.floor(bytes / (4 * vocabSize)));
   return { chunks: Math.max(1, Math.ceil(maxRows / rows)), minimumRows: rows };
 }
 
@@ -133,7 +138,7 @@ interface LossParts {
 }
 
 /** Forward pass over packs to the loss of each labelled row. */
-function buildLoss(adapted: AdaptedModel, { clients, maxLabelledRows, attentionBlocks = 1 }: LossGraphOptions, training: boolean): LossParts {
+function buildLoss(adapted: AdaptedModel, { clients, maxLabelledRows, attentionBlocks = 1, budget }: LossGraphOptions, training: boolean): LossParts {
   const { model, adapter } = adapted;
   const builder = new GraphBuilder();
   const width = multiplyDims(attentionBlocks, "T");
@@ -159,15 +164,15 @@ function buildLoss(adapted: AdaptedModel, { clients, maxLabelledRows, attentionB
   const sight = packSight(g.reshape(segments, [rows, width]), g.reshape(positions, [rows, width]), prefix === 0 ? attentionBlocks : 1);
   const pass = new ForwardPass(builder, passModel(adapted), { ids, positions, sight, ...(prefix > 0 ? { keys: "S" } : {}) }, attached?.hooks ?? {});
   const hidden = model.forward(pass);
-  return { builder, attached, nll: labelledLoss(adapted, pass, { hidden, labelledRows, targets, maxLabelledRows }), masks };
+  return { builder, attached, nll: labelledLoss(adapted, pass, { hidden, labelledRows, targets, maxLabelledRows, budget: budget?.bytes }), masks };
 }
 
 /** The loss `[C, L]` of labelled rows of hidden states `[C, N, D]`, never all their logits at once. */
-export function labelledLoss({ model, adapter, rounded }: AdaptedModel, pass: ForwardPass, rows: { readonly hidden: Value; readonly labelledRows: Value; readonly targets: Value; readonly maxLabelledRows: number }): Value {
-  const { targets } = rows;
+export function labelledLoss({ model, adapter, rounded }: AdaptedModel, pass: ForwardPass, rows: { readonly hidden: Value; readonly labelledRows: Value; readonly targets: Value; readonly maxLabelledRows: number; readonly budget?: number | undefined }): Value {
+  const { targets, budget = Infinity } = rows;
   const hidden = g.gatherRows(rows.hidden, rows.labelledRows); // [C, L, D]
   if (adapter?.changesHead === true) return g.crossEntropy(logitsOf(pass, model, hidden), targets);
-  const pieces = { ...lossPieces(model.vocabSize, rows.maxLabelledRows), softCap: model.head.softCap };
+  const pieces = { ...lossPieces(model.vocabSize, rows.maxLabelledRows, budget), softCap: model.head.softCap };
   return roundedLoss(pass.builder, rounded, { hidden, targets }, pieces) ?? g.linearCrossEntropy(hidden, pass.weight(`${model.head.path}.weight`), targets, pieces);
 }
 
@@ -178,7 +183,7 @@ export function labelledLoss({ model, adapter, rounded }: AdaptedModel, pass: Fo
  * Outputs: nll `[C, L]` and accumulated + the gradient of Σ weights · nll, `[C, P]`.
  * Under a budget, what does not fit is made again in the backward pass: the same result in less memory.
  */
-export function trainGraph(adapted: AdaptedModel, options: LossGraphOptions & { readonly budget?: ActivationBudget | undefined }): { readonly graph: Graph; readonly masks: readonly MaskInput[] } {
+export function trainGraph(adapted: AdaptedModel, options: LossGraphOptions): { readonly graph: Graph; readonly masks: readonly MaskInput[] } {
   const forward = buildLoss(adapted, options, true);
   const { tensors, flat: given } = must(forward.attached, "an adapter to train");
   const ownPenalty = adapted.adapter?.penalty?.(tensors); // [C]

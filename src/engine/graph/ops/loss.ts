@@ -257,8 +257,15 @@ function lowerInPieces(e: OnnxEmitter, { inputs: [hidden = ""], outputs: [nll = 
   }
   const join = (parts: readonly string[]): string => (parts.length === 1 ? (parts[0] ?? "") : e.fresh("Concat", parts, { attributes: { axis: 0n } }));
   const rowsOf = (parts: readonly string[]): string => (filled ? e.fresh("Slice", [join(parts), e.integers([0]), count, e.integers([0])]) : join(parts));
-  e.reshape(rowsOf(losses), [rows, 1], [c, l], nll);
-  if (used[1]) e.reshape(rowsOf(slopes), [rows, d], [c, l, d], slope);
+  if (!used[1]) {
+    e.reshape(rowsOf(losses), [rows, 1], [c, l], nll);
+    return;
+  }
+  // Loss and slope of a piece are one value, so that nothing of the piece is left when the next begins: onnxruntime would make all losses first.
+  const both = rowsOf(losses.map((loss, i) => e.fresh("Concat", [loss, must(slopes[i], "slope")], { attributes: { axis: 1n } })));
+  const [lossOf = "", slopeOf = ""] = e.node("Split", [both, e.integers([1, Number(d)])], 2, { attributes: { axis: 1n } });
+  e.reshape(lossOf, [rows, 1], [c, l], nll);
+  e.reshape(slopeOf, [rows, d], [c, l, d], slope);
 }
 
 /** Row numbers 0, 1, … below `count`, then the last one again, `total` in all. */
