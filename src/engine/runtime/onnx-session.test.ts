@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { sumAll } from "../../../test/support/op-graph.ts";
 import { relativeError } from "../../../test/support/numbers.ts";
+import { peakAlive } from "../../../test/support/profile.ts";
 import { drawRows, drawTensor } from "../../../test/support/tensors.ts";
 import { aliveResources } from "../../core/base/disposal.ts";
 import { must } from "../../core/base/errors.ts";
@@ -115,6 +116,18 @@ describe("a session that cannot be opened", () => {
     const graph = twoInputs();
     await expect(openSession({ ...graph, nodes: graph.nodes.toReversed() }, { threads: 1 })).rejects.toThrow("graph: node 0 (Add) reads value");
   });
+});
+
+test("a loss in pieces is done with one before it begins the next, and its gradient with it", async () => {
+  const [L, D, V, chunks] = [512, 16, 2000, 8];
+  const builder = new GraphBuilder();
+  const hidden = builder.input("hidden", "float32", [1, L, D]);
+  const losses = linearCrossEntropy(hidden, builder.input("head", "float32", [V, D]), builder.input("targets", "int32", [1, L]), { chunks, minimumRows: 1 });
+  builder.output("d", must(gradient(builder, { value: losses, seed: builder.input("seed", "float32", [1, L]) }, [hidden])[0], "slope"));
+  builder.output("losses", losses);
+  const feeds = { hidden: drawTensor("hidden", [1, L, D]), head: drawTensor("head", [V, D]), targets: drawRows([1, L], V), seed: drawTensor("seed", [1, L]) };
+  // Logits and probabilities of one piece, and little else; the probabilities of all pieces take four times as much.
+  expect(await peakAlive(builder.finish(), feeds)).toBeLessThan(2.5 * ((4 * L * V) / chunks));
 });
 
 describe("repeated runs", () => {

@@ -1,12 +1,19 @@
 import { describe, expect, test } from "vitest";
 import { relativeError } from "../../../test/support/numbers.ts";
+import { peakAlive } from "../../../test/support/profile.ts";
+import { drawTensor } from "../../../test/support/tensors.ts";
 import { must } from "../../core/base/errors.ts";
 import { normals, randomKey } from "../../core/base/random.ts";
 import { elementCount, tensor } from "../../core/base/tensor.ts";
+import { multiplyDims } from "../../engine/graph/dims.ts";
 import { GraphBuilder } from "../../engine/graph/builder.ts";
 import type { ReferenceTensor } from "../../engine/graph/ops/record.ts";
+import * as g from "../../engine/graph/operations.ts";
+import type { Value } from "../../engine/graph/value.ts";
+import { gradient } from "../../engine/passes/gradient.ts";
+import { recompute } from "../../engine/passes/recompute.ts";
 import { evaluateReference } from "../../engine/runtime/reference.ts";
-import { attend, packSight, positionSight, prefixSight, type AttentionShape, type Sight } from "./attention.ts";
+import { attend, attendInBlocks, packSight, positionSight, prefixSight, splitHeads, type AttentionShape, type Sight } from "./attention.ts";
 
 const [X, H, K, T, S, E] = [2, 6, 3, 4, 5, 2];
 const drawn = (name: string, shape: readonly number[]): ReferenceTensor => ({ dtype: "float32", shape, data: normals(randomKey(4, name), [], elementCount(shape)) });
@@ -77,4 +84,25 @@ describe("a token sees", () => {
     expect(seen(own)).toEqual(["xxx.....", "xxxx....", "xxxxx...", "xx...x..", "xx...xx.", "xx...xxx"]);
     expect(seen(own, 3)).toEqual(["xxx.....", ".xxx....", "..xxx...", "xx...x..", ".x...xx.", ".....xxx"]);
   });
+});
+
+test("blocks whose scores are made again hold those of one block at a time", async () => {
+  const [heads, width, u, n] = [4, 8, 128, 4];
+  const builder = new GraphBuilder();
+  const t = multiplyDims(n, "U");
+  const x = builder.input("x", "float32", [1, t, heads * width]);
+  const weight = (name: string, keyValueHeads: number): Value => builder.input(name, "float32", [heads * width, keyValueHeads * width]);
+  const [wq, wk, wv] = [weight("wq", heads), weight("wk", 2), weight("wv", 2)];
+  const masks = must(packSight(builder.input("segments", "int32", [1, t]), builder.input("positions", "int32", [1, t]), n).blocks, "blocks").map((block) => block.mask());
+  const mixed = attendInBlocks(g.matMul(x, wq), { key: splitHeads(g.matMul(x, wk), 2, width), value: splitHeads(g.matMul(x, wv), 2, width) }, masks, { heads, keyValueHeads: 2, headWidth: width });
+  const seed = builder.input("seed", "float32", mixed.shape);
+  gradient(builder, { value: mixed, seed }, [wq, wk, wv]).forEach((slope, i) => builder.output(`d${i}`, must(slope, "slope")));
+  const { graph } = recompute(builder.finish(), { boundary: seed.id, bytes: 0, sizes: new Map([["U", u]]) });
+  const feeds = {
+    ...Object.fromEntries(["x", "seed"].map((name) => [name, drawTensor(name, [1, n * u, heads * width])])), wq: drawTensor("wq", [heads * width, heads * width]),
+    ...Object.fromEntries(["wk", "wv"].map((name) => [name, drawTensor(name, [heads * width, 2 * width])])),
+    segments: tensor("int32", [1, n * u], new Int32Array(n * u)), positions: tensor("int32", [1, n * u], Int32Array.from({ length: n * u }, (_, i) => i)),
+  };
+  // Probabilities, their slopes and those of the scores, of the last block; what else there is takes less than one of them.
+  expect(await peakAlive(graph, feeds)).toBeLessThan(4 * (4 * heads * u * n * u));
 });

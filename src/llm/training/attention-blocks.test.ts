@@ -45,3 +45,18 @@ test("within the smallest budget, what flows between layers stays and their quer
   // 3.7 MB where what flows between layers is given up and their queries and keys stay.
   expect(findPeak(graph, sizes).bytes).toBeLessThan(3e6);
 });
+
+test("pieces of logits take an eighth of a budget that all of them exceed, and what they always take where it is ample", () => {
+  const model = openTiny({ ...TINY_CONFIGS.llama, vocab_size: 50_000 });
+  const adapter = bindAdapter(adapterSchema.parse({ r: 2, target_modules: ["q_proj"] }), model);
+  const sizes = new Map([["C", 1], ["B", 1], ["T", 4096], ["L", 4096]]);
+  const bytesOfPiece = (bytes: number): number => {
+    const { graph } = trainGraph({ model, adapter }, { clients: 1, maxLabelledRows: 4096, budget: { bytes, sizes } });
+    const { minimumRows, chunks } = must(graph.nodes.find((node) => node.op === "LinearCrossEntropy"), "loss").attributes;
+    expect(chunks * minimumRows).toBeGreaterThanOrEqual(4096);
+    return 4 * 50_000 * minimumRows;
+  };
+  const row = 4 * 50_000;
+  for (const bytes of [1e8, 3e8]) expect(Math.abs(bytesOfPiece(bytes) - bytes / 8)).toBeLessThan(row);
+  for (const bytes of [8e8, 1e12]) expect(Math.abs(bytesOfPiece(bytes) - 2 ** 26)).toBeLessThan(row);
+});

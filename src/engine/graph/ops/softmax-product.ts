@@ -40,7 +40,7 @@ export const SoftmaxProduct: OpRecord<OpAttributes["SoftmaxProduct"]> = {
       const nearest = g.cast(sums, dtype);
       const off = isHalf(dtype) ? [nearest, g.cast(g.sub(sums, g.cast(nearest, "float32")), dtype)] : [nearest];
       const ones = g.expand(g.reshape(g.scalar(values, 1), values.shape.map(() => 1)), values.shape.with(-1, off.length)); // […, N, 1 or 2]
-      const slopes = g.mul(g.matMul(g.concat([dy, ...off], last), g.concat([values, ones], last), { transB: true }), p);
+      const slopes = g.mul(p, g.matMul(g.concat([dy, ...off], last), g.concat([values, ones], last), { transB: true }));
       return g.cast(slopes, scores.dtype);
     };
     return [needs[0] ? forScores() : undefined, needs[1] ? g.matMul(p, dy, { transA: true }) : undefined];
