@@ -2,7 +2,7 @@
  * `npm run reproduce [-- --full] [--only fed-dolly] [--page]`: the paper's comparison (FederatedScope-LLM, arXiv 2309.00363) on a model that a
  * laptop trains. Three federations, LoRA, one seed; `--full` all methods and seeds of the configs and the generation benchmarks. Works cell
  * by cell: each finished one is a JSON file under docs/results/fsllm, so that the same command goes on where it was stopped, here or
- * elsewhere. docs/results.md is written anew after each; `--page` only writes it.
+ * elsewhere. docs/results.md is written anew after each, from the cells of both forms; `--page` only writes it.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -44,20 +44,22 @@ interface Wanted {
   readonly folder: string;
 }
 
+type Form = "laptop" | "full";
+
 /** The cells of a federation: in the laptop form LoRA under the first seed. */
-function cellsOf(federation: string): readonly Wanted[] {
-  const folder = join(root, "docs", "results", "fsllm", values.full ? "full" : "laptop");
+function cellsOf(federation: string, form: Form): readonly Wanted[] {
+  const folder = join(root, "docs", "results", "fsllm", form);
   const file = join(root, "examples", "fsllm", "laptop", `${federation}.yaml`);
   const common = [`model=${values.model}`, `output=${values.runs}`];
   const { cells } = loadMatrix(file, common);
-  if (!values.full) return cells.filter(({ experiment: { config } }) => config.adapter.method === "lora" && config.seed === 1).map((cell) => ({ cell, folder }));
+  if (form === "laptop") return cells.filter(({ experiment: { config } }) => config.adapter.method === "lora" && config.seed === 1).map((cell) => ({ cell, folder }));
   const asked = cells[0]?.experiment.config.benchmarks ?? [];
   const more = `benchmarks=[${[...asked.map((b) => JSON.stringify(b)), ...(GENERATION[federation] ?? [])].join(", ")}]`;
   return loadMatrix(file, [...common, more]).cells.map((cell) => ({ cell, folder }));
 }
 
-const wanted = values.only.split(",").flatMap(cellsOf).toSorted((a, b) => a.cell.experiment.config.seed - b.cell.experiment.config.seed);
-const finished = (): readonly Cell[] => wanted.flatMap(({ cell, folder }) => readCell(folder, cell.experiment.config) ?? []);
+const wanted = values.only.split(",").flatMap((federation) => cellsOf(federation, values.full ? "full" : "laptop")).toSorted((a, b) => a.cell.experiment.config.seed - b.cell.experiment.config.seed);
+const finishedOf = (cells: readonly Wanted[]): readonly Cell[] => cells.flatMap(({ cell, folder }) => readCell(folder, cell.experiment.config) ?? []);
 const begun = performance.now();
 for (const [i, { cell, folder }] of wanted.entries()) {
   const { config } = cell.experiment;
@@ -70,10 +72,9 @@ for (const [i, { cell, folder }] of wanted.entries()) {
   console.log(`${place} …`);
   await make(cell, folder);
   console.log(`${place}: done, ${((performance.now() - begun) / 60_000).toFixed(1)} min since the start`);
-  writeResults(finished());
+  writeResults();
 }
-writeResults(finished());
-console.log(`${finished().length} of ${wanted.length} cells; docs/results.md ${finished().length === 0 ? "is left as it is" : "is written"}.`);
+console.log(`${finishedOf(wanted).length} of ${wanted.length} cells; docs/results.md ${writeResults() ? "is written" : "is left as it is"}.`);
 
 /** Runs one cell as a matrix of its own, so that it goes on where it was stopped. */
 async function make(cell: MatrixCell, folder: string): Promise<void> {
@@ -90,13 +91,20 @@ async function make(cell: MatrixCell, folder: string): Promise<void> {
   writeCell(folder, config, cellOf(record, config, cell.label));
 }
 
-function writeResults(cells: readonly Cell[]): void {
-  if (cells.length === 0) return;
-  const { markdown, plots } = writePage(cells, { wanted: wanted.length, imageFolder: "images" });
+/** Whether there was anything to write: of each federation the full form's cells, or as long as it has none, the laptop form's. */
+function writeResults(): boolean {
+  const shown = Object.keys(GENERATION).map((federation) => {
+    const full = cellsOf(federation, "full");
+    return finishedOf(full).length > 0 ? full : cellsOf(federation, "laptop");
+  }).flat();
+  const cells = finishedOf(shown);
+  if (cells.length === 0) return false;
+  const { markdown, plots } = writePage(cells, { wanted: shown.length, imageFolder: "images" });
   const images = join(root, "docs", "images");
   mkdirSync(images, { recursive: true });
   for (const [name, svg] of Object.entries(plots)) writeFileSync(join(images, name), `${svg}\n`);
   const out = resolve(root, "docs", "results.md");
   const before = existsSync(out) ? readFileSync(out, "utf8") : "# Results\n";
   writeFileSync(out, replaceSection(before, "results", markdown));
+  return true;
 }
