@@ -145,6 +145,6 @@ async function productShare(linears: readonly { readonly inFeatures: number; rea
   return {
     product_gflop_per_step: round(flop / steps.length / 1e9, 2), product_ms_per_step: round((productSeconds * 1000) / steps.length, 1),
     product_peak_gflops: round(flop / productSeconds / 1e9, 1), product_reached_gflops: round(flop / seconds / 1e9, 1), product_share: round(productSeconds / seconds, 3),
-    product_counted: "float32 products with linear modules and, for labelled rows, the output embedding: forward and with respect to their inputs; not attention, adapter and optimiser",
+    product_counted: "float32 products with linear modules, as if every token went through all of them, and, for labelled rows, the output embedding: forward and with respect to their inputs; not attention, adapter and optimiser",
   };
 }

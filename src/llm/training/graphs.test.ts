@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { centralDifferences, relativeError } from "../../../test/support/numbers.ts";
 import { TINY_CONFIG, writeTinyLlama } from "../../../test/support/tiny-llama.ts";
-import { referenceWeights } from "../../../test/support/tiny-models.ts";
+import { openTiny, referenceWeights, TINY_CONFIGS } from "../../../test/support/tiny-models.ts";
 import { openAdapted, randomAdapter, randomDataset, temporaryFolder, tinySetup } from "../../../test/support/tiny-training.ts";
 import { must } from "../../core/base/errors.ts";
 import { randomKey, uniforms } from "../../core/base/random.ts";
@@ -62,6 +62,18 @@ describe("packs", () => {
     const second = await session.run({ ...feeds, accumulated });
     const slope = toReference(must(first["accumulated_out"], "gradient")).data;
     expect(relativeError(must(second["accumulated_out"], "gradient").data, slope.map((x, i) => x + (accumulated.data[i] ?? 0)))).toBeLessThan(1e-6);
+  });
+});
+
+describe("after attention of the last layer", () => {
+  test.each(Object.entries(TINY_CONFIGS))("products of %s are made for rows with a label alone", (_, config) => {
+    const model = openTiny(config);
+    const { nodes, values } = lossGraph({ model, adapter: undefined }, { clients: 1, maxLabelledRows: 8 });
+    const heights = nodes.filter(({ op, inputs: [, weight] }) => op === "MatMul" && values[weight ?? -1]?.shape.length === 2).flatMap(({ outputs }) => outputs.map((id) => values[id]?.shape.at(-2)));
+    const ofLayers = model.linears.filter(({ isHead }) => !isHead);
+    const last = ofLayers.slice(ofLayers.length - ofLayers.length / model.layers).filter(({ path }) => !/\.(?:[qkv]_proj|qkv_proj|c_attn|query_key_value)$/.test(path));
+    expect(last.length).toBeGreaterThanOrEqual(3);
+    expect(heights.filter((dim) => dim === "L")).toHaveLength(last.length);
   });
 });
 

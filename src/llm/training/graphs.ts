@@ -14,6 +14,7 @@ import { gradient } from "../../engine/passes/gradient.ts";
 import type { HalfPrecisionOptions } from "../../engine/passes/half-precision.ts";
 import type { Sizes } from "../../engine/passes/memory-model.ts";
 import { recompute } from "../../engine/passes/recompute.ts";
+import { selectRows } from "../../engine/passes/select-rows.ts";
 import { settleCasts } from "../../engine/passes/settle-casts.ts";
 import type { AdapterTensors, BoundAdapter, ParameterSpec } from "../adapters/adapter.ts";
 import type { ArchitectureModel } from "../architectures/architecture.ts";
@@ -163,14 +164,13 @@ function buildLoss(adapted: AdaptedModel, { clients, maxLabelledRows, attentionB
   const rows = multiplyDims(clients, "B");
   const sight = packSight(g.reshape(segments, [rows, width]), g.reshape(positions, [rows, width]), prefix === 0 ? attentionBlocks : 1);
   const pass = new ForwardPass(builder, passModel(adapted), { ids, positions, sight, ...(prefix > 0 ? { keys: "S" } : {}) }, attached?.hooks ?? {});
-  const hidden = model.forward(pass);
-  return { builder, attached, nll: labelledLoss(adapted, pass, { hidden, labelledRows, targets, maxLabelledRows, budget: budget?.bytes }), masks };
+  const hidden = selectRows(builder, model.forward(pass), labelledRows); // [C, L, D]
+  return { builder, attached, nll: labelledLoss(adapted, pass, { hidden, targets, maxLabelledRows, budget: budget?.bytes }), masks };
 }
 
-/** The loss `[C, L]` of labelled rows of hidden states `[C, N, D]`, never all their logits at once. */
-export function labelledLoss({ model, adapter, rounded }: AdaptedModel, pass: ForwardPass, rows: { readonly hidden: Value; readonly labelledRows: Value; readonly targets: Value; readonly maxLabelledRows: number; readonly budget?: number | undefined }): Value {
-  const { targets, budget = Infinity } = rows;
-  const hidden = g.gatherRows(rows.hidden, rows.labelledRows); // [C, L, D]
+/** The loss `[C, L]` of the hidden states `[C, L, D]` of labelled rows, never all their logits at once. */
+export function labelledLoss({ model, adapter, rounded }: AdaptedModel, pass: ForwardPass, rows: { readonly hidden: Value; readonly targets: Value; readonly maxLabelledRows: number; readonly budget?: number | undefined }): Value {
+  const { hidden, targets, budget = Infinity } = rows;
   if (adapter?.changesHead === true) return g.crossEntropy(logitsOf(pass, model, hidden), targets);
   const pieces = { ...lossPieces(model.vocabSize, rows.maxLabelledRows, budget), softCap: model.head.softCap };
   return roundedLoss(pass.builder, rounded, { hidden, targets }, pieces) ?? g.linearCrossEntropy(hidden, pass.weight(`${model.head.path}.weight`), targets, pieces);
@@ -231,7 +231,7 @@ export function generateGraph(adapted: AdaptedModel, clients: Dim): Graph {
   const past = pastInputs(builder, model, batch);
   const sight = positionSight(g.reshape(positions, [batch, "T"]), keyPositions);
   const pass = new ForwardPass(builder, passModel(adapted), { ids, positions, sight, past, keys: "S" }, attached?.hooks ?? {});
-  const last = g.gatherRows(model.forward(pass), rows); // [C, L, D]
+  const last = selectRows(builder, model.forward(pass), rows); // [C, L, D]
   builder.output("logits", logitsOf(pass, model, last));
   outputCache(builder, pass);
   return finishForward(builder, adapted.half);

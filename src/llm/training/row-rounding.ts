@@ -60,7 +60,7 @@ export async function measureRowRounding(base: PreparedBase, model: Architecture
   const adapted = { model, adapter: undefined, rounded: base.rounded, apart: base.apart };
   const inputs = { ids: builder.input("ids", "int32", [1, 1, width]), positions: whole(positions, [1, 1, width]), sight: packSight(whole(segments, [1, width]), whole(positions, [1, width]), 1) };
   const pass = new ForwardPass(builder, passModel(adapted), inputs, watching);
-  const nll = labelledLoss(adapted, pass, { hidden: model.forward(pass), labelledRows: whole(labelled, [1, count]), targets: whole(labelled.map((at) => ids[at + 1] ?? 0), [1, count]), maxLabelledRows: count });
+  const nll = labelledLoss(adapted, pass, { hidden: g.gatherRows(model.forward(pass), whole(labelled, [1, count])), targets: whole(labelled.map((at) => ids[at + 1] ?? 0), [1, count]), maxLabelledRows: count });
   const rows = [...seen.values()];
   const seed = builder.constant(tensor("float32", [1, count], new Float32Array(count).fill(1)));
   gradient(builder, { value: nll, seed }, rows.map(({ x }) => x)).forEach((slope, i) => {

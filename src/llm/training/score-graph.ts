@@ -2,6 +2,7 @@
 import { GraphBuilder } from "../../engine/graph/builder.ts";
 import type { Graph } from "../../engine/graph/types.ts";
 import type { Value } from "../../engine/graph/value.ts";
+import { selectRows } from "../../engine/passes/select-rows.ts";
 import { ForwardPass } from "../architectures/forward-pass.ts";
 import { rangeSight } from "../architectures/range-sight.ts";
 import * as g from "../../engine/graph/operations.ts";
@@ -27,6 +28,6 @@ export function scoreGraph(adapted: AdaptedModel, maxLabelledRows: number): Grap
   const flat = (x: Value): Value => g.reshape(x, [1, "T"]);
   const sight = rangeSight({ numbers: flat(numbers), queryPositions: flat(positions), first, last, keyPositions });
   const pass = new ForwardPass(builder, passModel(adapted), { ids, positions, sight, past, keys: "S" }, attached?.hooks ?? {});
-  builder.output("nll", labelledLoss(adapted, pass, { hidden: model.forward(pass), labelledRows, targets, maxLabelledRows }));
+  builder.output("nll", labelledLoss(adapted, pass, { hidden: selectRows(builder, model.forward(pass), labelledRows), targets, maxLabelledRows }));
   return finishForward(builder, adapted.half);
 }

@@ -65,6 +65,7 @@ function tanhSlope(x: Value, y: Value): Value {
 
 export const Gelu: OpRecord<OpAttributes["Gelu"]> = {
   precision: "inside",
+  rowwise: () => "all",
   infer: (inputs) => [arity1("Gelu", inputs)],
   gradient: (context) => {
     const { a, y, dy } = parts(context);

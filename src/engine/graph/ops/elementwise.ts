@@ -70,6 +70,7 @@ export function unary(op: string, f: (x: number) => number, gradient: Rule, prec
     infer: (inputs) => [arity1(op, inputs)],
     gradient,
     precision,
+    rowwise: () => "all",
     reference: (inputs, _a, [out = []]) => mapReference(inputs, out, f),
     lower: lowerAs(op),
   };
@@ -78,6 +79,7 @@ export function unary(op: string, f: (x: number) => number, gradient: Rule, prec
 function binary(op: string, f: (a: number, b: number) => number, gradient: Rule | { readonly none: string }): OpRecord<None> {
   return {
     precision: "half",
+    rowwise: () => "all",
     infer: (inputs) => {
       const [a, b] = arity2(op, inputs);
       if (a.dtype !== b.dtype) throw shapeError(op, "equal dtypes", inputs);
@@ -167,6 +169,7 @@ export const Or: OpRecord<None> = {
 
 export const Not: OpRecord<None> = {
   precision: "float32",
+  rowwise: () => "all",
   infer: (inputs) => {
     const x = arity1("Not", inputs);
     if (x.dtype !== "bool") throw shapeError("Not", "truth values", inputs);
@@ -179,6 +182,7 @@ export const Not: OpRecord<None> = {
 
 export const Where: OpRecord<None> = {
   precision: "moves",
+  rowwise: () => "all",
   infer: (inputs) => {
     const [condition, a, b] = arity3("Where", inputs);
     if (condition.dtype !== "bool" || a.dtype !== b.dtype) throw shapeError("Where", "a bool condition and two values of equal dtype", inputs);
@@ -199,6 +203,7 @@ export const Where: OpRecord<None> = {
 
 export const IsFinite: OpRecord<None> = {
   precision: "float32",
+  rowwise: () => "all",
   infer: (inputs) => [{ dtype: "bool", shape: arity1("IsFinite", inputs).shape }],
   gradient: { none: "a truth value has no gradient" },
   reference: (inputs, _a, [out = []]) => mapReference(inputs, out, (x = 0) => Number(Number.isFinite(x))),
@@ -209,6 +214,7 @@ export const IsFinite: OpRecord<None> = {
 /** onnxruntime removes an Identity when it opens the graph. */
 export const StopGradient: OpRecord<None> = {
   precision: "moves",
+  rowwise: () => "all",
   infer: (inputs) => [arity1("StopGradient", inputs)],
   gradient: "stops",
   view: true,
@@ -218,6 +224,7 @@ export const StopGradient: OpRecord<None> = {
 
 export const Cast: OpRecord<{ readonly to: DType }> = {
   precision: "float32",
+  rowwise: () => "all",
   infer: (inputs, { to }) => [{ dtype: to, shape: arity1("Cast", inputs).shape }],
   gradient: ({ inputs: [x], gradients: [dy], attributes: { to } }) => {
     if (x === undefined || dy === undefined) return [];
@@ -231,6 +238,7 @@ export const Cast: OpRecord<{ readonly to: DType }> = {
 
 export const Dropout: OpRecord<{ readonly p: number }> = {
   precision: "half",
+  rowwise: () => "all",
   infer: (inputs) => {
     const [x, mask] = arity2("Dropout", inputs);
     if (mask.dtype !== "bool" || !sameShape(x.shape, mask.shape)) throw shapeError("Dropout", "a bool mask of the value's shape", inputs);

@@ -86,6 +86,7 @@ const innerSize = (shape: readonly number[], axis: number): number => shape.slic
 
 export const Split: OpRecord<OpAttributes["Split"]> = {
   precision: "moves",
+  rowwise: ({ axis }) => (axis === 2 ? "all" : undefined),
   infer: (inputs, { axis, sizes }) => {
     const x = arity1("Split", inputs);
     const known = sizes.every((size) => typeof size === "number") && typeof x.shape[axis] === "number";

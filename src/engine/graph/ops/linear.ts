@@ -23,6 +23,7 @@ function flattenRows(x: Value): Value {
 
 export const MatMul: OpRecord<Attributes> = {
   precision: "half",
+  rowwise: ({ transA }) => (transA ? undefined : "first"),
   infer: (inputs, { transA, transB }) => {
     const [a, b] = arity2("MatMul", inputs);
     if (a.shape.length < 2 || b.shape.length < 2 || a.dtype !== b.dtype) throw shapeError("MatMul", "two matrices of equal dtype", inputs);

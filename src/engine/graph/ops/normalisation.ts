@@ -11,6 +11,7 @@ import type { OpRecord } from "./record.ts";
 
 export const Softmax: OpRecord<OpAttributes["Softmax"]> = {
   precision: "inside",
+  rowwise: () => "first",
   infer: (inputs) => [arity1("Softmax", inputs)],
   gradient: ({ inputs: [x], outputs: [y], gradients: [dy] }) => {
     if (x === undefined || y === undefined || dy === undefined) return [];
@@ -37,6 +38,7 @@ export const Softmax: OpRecord<OpAttributes["Softmax"]> = {
  */
 export const RmsNorm: OpRecord<OpAttributes["RmsNorm"]> = {
   precision: "inside",
+  rowwise: () => "first",
   infer: (inputs) => {
     const [x, w] = arity2("RmsNorm", inputs);
     if (w.shape.length !== 1 || w.shape[0] !== x.shape[x.shape.length - 1]) throw shapeError("RmsNorm", "a weight as long as the last axis", inputs);
@@ -79,6 +81,7 @@ export const RmsNorm: OpRecord<OpAttributes["RmsNorm"]> = {
  */
 export const LayerNorm: OpRecord<OpAttributes["LayerNorm"]> = {
   precision: "inside",
+  rowwise: () => "first",
   infer: (inputs) => {
     const [x, w, b] = arity3("LayerNorm", inputs);
     if (w.shape.length !== 1 || w.shape[0] !== x.shape[x.shape.length - 1] || !sameShape(w.shape, b.shape)) throw shapeError("LayerNorm", "a weight and a bias as long as the last axis", inputs);

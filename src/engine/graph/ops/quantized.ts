@@ -51,6 +51,7 @@ export function roundedRowsProduct(e: OnnxEmitter, x: string, { weight, dtype, s
  */
 export const QuantizedMatMul: OpRecord<OpAttributes["QuantizedMatMul"]> = {
   precision: "inside",
+  rowwise: () => "first",
   infer: (inputs) => {
     const [x, w, wT, scales] = inputs;
     if (x === undefined || w === undefined || wT === undefined) throw shapeError("QuantizedMatMul", "three or four inputs", inputs);
@@ -97,6 +98,7 @@ export const QuantizedMatMul: OpRecord<OpAttributes["QuantizedMatMul"]> = {
  */
 export const Int4MatMul: OpRecord<OpAttributes["Int4MatMul"]> = {
   precision: "inside",
+  rowwise: () => "first",
   infer: (inputs, { transB }) => {
     const [x, data, scales] = arity3("Int4MatMul", inputs);
     const [r, half] = [data.shape[0], data.shape[1]];

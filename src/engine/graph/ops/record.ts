@@ -48,6 +48,11 @@ export interface OpRecord<A> {
   readonly precision: PrecisionPolicy;
   /** Whether the output is the first input's memory under another shape. */
   readonly view?: true;
+  /**
+   * Whether row n of its outputs `[C, N, …]` is made of row n of operands `[C, N, …]` alone: of each operand that has rows (`all`), or of
+   * the first, the others being weights (`first`). Absent or undefined: no.
+   */
+  rowwise?(attributes: A): "all" | "first" | undefined;
   /** Additions and multiplications of a matrix product by the concrete shapes; absent: the op costs what moving its tensors costs. */
   operations?(inputs: readonly (readonly number[])[], attributes: A, outputs: readonly (readonly number[])[]): number;
   /** The same in ONNX nodes. */
