@@ -2,6 +2,7 @@
 import type { Tensor } from "../../../core/base/tensor.ts";
 import type { DType } from "../../../core/base/tensor.ts";
 import type { Dim } from "../dims.ts";
+import type { TensorType } from "../types.ts";
 
 /** An ONNX attribute: an integer stays one when written as bigint. */
 export type OnnxAttribute = number | bigint | string | readonly bigint[];
@@ -25,8 +26,15 @@ export interface OnnxEmitter {
   float(x: number, dtype?: DType): string;
   /** A 1-D int64 tensor with the values of symbolic dimensions, made once for each distinct list. */
   shape(dims: readonly Dim[]): string;
+  /** A value that all nodes share which ask for it by the same key, made where it is first asked for. */
+  once(key: string, make: () => string): string;
   /** `x` under another shape. */
   reshape(x: string, from: readonly Dim[], to: readonly Dim[], output?: string): string;
+  /**
+   * Says the type of a value that a lowering makes in between, where onnxruntime cannot tell it, as after a Reshape to a symbolic
+   * dimension. A value without a shape takes no freed buffer, and makes the planning of all others slow (LOG.md).
+   */
+  declare(value: string, type: TensorType): string;
   /** `x` as another dtype. */
   cast(x: string, to: DType, output?: string): string;
 }

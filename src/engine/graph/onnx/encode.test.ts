@@ -11,7 +11,7 @@ import { writeSafetensors } from "../../../core/formats/safetensors-writer.ts";
 import { openSession } from "../../runtime/onnx-session.ts";
 import { evaluateReference, toReference } from "../../runtime/reference.ts";
 import { GraphBuilder } from "../builder.ts";
-import { add, isFinite, linearCrossEntropy, matMul, mul, reshape, scatterRows, sin, where } from "../operations.ts";
+import { add, isFinite, linearCrossEntropy, matMul, mul, quantizedMatMul, reshape, scatterRows, sin, where } from "../operations.ts";
 import type { Graph } from "../types.ts";
 import { encodeOnnx } from "./encode.ts";
 import { ModelProtoSchema } from "./onnx_pb.js";
@@ -20,6 +20,28 @@ const NOWHERE = (name: string): never => {
   throw new Error(`no weight ${name}`);
 };
 const decode = (graph: Graph) => must(fromBinary(ModelProtoSchema, encodeOnnx(graph, NOWHERE)).graph, "graph");
+
+describe("8-bit products one after another", () => {
+  const graph = (): Graph => {
+    const builder = new GraphBuilder();
+    const weight = (name: string) => ({ weight: builder.input(name, "int8", [8, 8]), transposed: builder.input(`${name} transposed`, "int8", [8, 8]) });
+    const hidden = quantizedMatMul(builder.input("x", "float32", ["B", "T", 8]), weight("w1"));
+    builder.output("y", quantizedMatMul(hidden, weight("w2")));
+    return builder.finish();
+  };
+
+  test("share the zero points of their rows", () => {
+    expect(decode(graph()).node.filter(({ opType }) => opType === "Expand")).toHaveLength(1);
+  });
+
+  test("say the shapes that onnxruntime cannot tell: of every Reshape and Expand", () => {
+    const { node, valueInfo, output } = decode(graph());
+    const known = new Set([...valueInfo, ...output].map(({ name }) => name));
+    const made = node.filter(({ opType }) => opType === "Reshape" || opType === "Expand").flatMap((n) => n.output);
+    expect(made.length).toBeGreaterThanOrEqual(7);
+    expect(made.filter((name) => !known.has(name))).toEqual([]);
+  });
+});
 
 describe("weights of an encoded graph", () => {
   let path = "";

@@ -60,24 +60,6 @@ export interface EncodeOptions {
   readonly saves?: keyof typeof PLANNED_NODES;
 }
 
-/**
- * The types of values inside the graph. Where a shape is unknown to it, onnxruntime's planner finds no freed buffer for a value, yet
- * compares it with each: with thousands of nodes that is most of the time to open a session. A symbol's name carries its stretch
- * of nodes: a buffer that a later stretch takes over would be held until then, at the cost of memory.
- */
-function encodeInnerTypes({ nodes }: Pick<Graph, "nodes">, { used, planned, typeOf }: { readonly used: ReadonlySet<number>; readonly planned: number; readonly typeOf: (id: number) => TensorType }): readonly ValueInfoProto[] {
-  const known = new Map<string, TypeProto>();
-  return nodes.flatMap((node, index) => node.outputs.filter((id) => used.has(id)).map((id) => {
-    const { dtype, shape } = typeOf(id);
-    const stretch = Math.floor(index / planned);
-    const own = shape.map((d) => (typeof d === "number" ? d : `${d}@${stretch}`));
-    const key = `${dtype} ${own.join(",")}`;
-    const type = known.get(key) ?? typeProto({ dtype, shape: own });
-    known.set(key, type);
-    return create(ValueInfoProtoSchema, { name: valueName(id), type });
-  }));
-}
-
 const valueName = (id: number): string => `%v${id}`;
 
 function encodeTensor(name: string, t: Tensor): TensorProto {
@@ -97,8 +79,13 @@ class Emitter implements OnnxEmitter {
   readonly device: Device;
   readonly nodes: NodeProto[] = [];
   readonly initializers: TensorProto[] = [];
+  readonly valueInfo: ValueInfoProto[] = [];
+  /** Number of the stretch of nodes that is being written: see `declare`. */
+  stretch = 0;
+  readonly #types = new Map<string, TypeProto>();
   readonly #constants = new Map<string, string>();
   readonly #shapes = new Map<string, string>();
+  readonly #shared = new Map<string, string>();
   /** Where the value of a symbol can be read: a value and the axis that has just this symbol, `factor` times. */
   readonly #symbols = new Map<string, { readonly value: string; readonly axis: number; readonly factor: number }>();
   #fresh = 0;
@@ -143,6 +130,14 @@ class Emitter implements OnnxEmitter {
     return this.constant(isHalf(dtype) ? tensor(dtype, [], narrow(Float32Array.of(x), dtype)) : tensor("float32", [], Float32Array.of(x)));
   }
 
+  once(key: string, make: () => string): string {
+    const known = this.#shared.get(key);
+    if (known !== undefined) return known;
+    const name = make();
+    this.#shared.set(key, name);
+    return name;
+  }
+
   shape(dims: readonly Dim[]): string {
     const key = dims.join(",");
     const known = this.#shapes.get(key);
@@ -179,6 +174,20 @@ class Emitter implements OnnxEmitter {
     return name;
   }
 
+  /**
+   * Where a shape is unknown to it, onnxruntime's planner finds no freed buffer for a value, yet compares it with each: with thousands
+   * of nodes that is most of the time to open a session. A symbol's name carries its stretch of nodes: a buffer that a later
+   * stretch takes over would be held until then, at the cost of memory.
+   */
+  declare(value: string, { dtype, shape }: TensorType): string {
+    const own = shape.map((d) => (typeof d === "number" ? d : `${d}@${this.stretch}`));
+    const key = `${dtype} ${own.join(",")}`;
+    const type = this.#types.get(key) ?? typeProto({ dtype, shape: own });
+    this.#types.set(key, type);
+    this.valueInfo.push(create(ValueInfoProtoSchema, { name: value, type }));
+    return value;
+  }
+
   cast(x: string, to: DType, output?: string): string {
     return must(this.node("Cast", [x], output === undefined ? 1 : [output], { attributes: { to: BigInt(ONNX_TYPES[to]) } })[0], "Cast");
   }
@@ -194,7 +203,8 @@ export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocatio
   for (const { id, name } of graph.inputs) emitter.learnSymbols(name, typeOf(id));
   for (const { id, tensor: constant } of graph.constants) names.set(id, emitter.constant(constant));
 
-  for (const node of graph.nodes) {
+  for (const [index, node] of graph.nodes.entries()) {
+    emitter.stretch = Math.floor(index / PLANNED_NODES[saves]);
     const outputs = node.outputs.map(valueName);
     node.outputs.forEach((id, i) => names.set(id, outputs[i] ?? ""));
     const lowered: LoweredNode<typeof node.attributes> = {
@@ -205,7 +215,12 @@ export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocatio
     const lower = (form: LoweredNode<typeof node.attributes>): void => (OPS[node.op] as OpRecord<typeof node.attributes>).lower(emitter, form);
     if (device === "cpu" && lacksHalfKernel(node.op)) lowerInFloat32(emitter, lowered, lower);
     else lower(lowered);
-    node.outputs.forEach((id, i) => used.has(id) && emitter.learnSymbols(outputs[i] ?? "", typeOf(id)));
+    node.outputs.forEach((id, i) => {
+      if (!used.has(id)) return;
+      const name = outputs[i] ?? "";
+      emitter.learnSymbols(name, typeOf(id));
+      emitter.declare(name, typeOf(id));
+    });
   }
   for (const { id, name } of graph.outputs) emitter.node("Identity", [must(names.get(id), name)], [name]);
 
@@ -221,7 +236,7 @@ export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocatio
       initializer: [...emitter.initializers, ...graph.weights.map(({ id, name }) => encodeWeight(name, typeOf(id), locate(name)))],
       input: graph.inputs.map(({ id, name }) => encodeType(name, typeOf(id))),
       output: graph.outputs.map(({ id, name }) => encodeType(name, typeOf(id))),
-      valueInfo: [...encodeInnerTypes(graph, { used, planned: PLANNED_NODES[saves], typeOf })],
+      valueInfo: emitter.valueInfo,
     }),
   });
   return toBinary(ModelProtoSchema, model);

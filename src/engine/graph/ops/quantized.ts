@@ -9,6 +9,7 @@ import { tensor } from "../../../core/base/tensor.ts";
 import type { DType } from "../../../core/base/tensor.ts";
 import { BYTE_LIMIT, byteZero, isByte, UNSIGNED_ZERO } from "../byte-weights.ts";
 import { multiplyDims } from "../dims.ts";
+import type { Dim } from "../dims.ts";
 import type { OnnxEmitter } from "../onnx/emitter.ts";
 import { emitProduct } from "../onnx/product.ts";
 import type { OpAttributes } from "../op-attributes.ts";
@@ -19,13 +20,15 @@ import type { OpRecord } from "./record.ts";
 /** Rows of zeros have this for their largest magnitude. */
 const SMALLEST = 1e-30;
 
-/** ONNX nodes that round rows `[n, K]` to unsigned 8 bits about 128; `scales` is `[n, 1]`. */
-function quantizeRows(e: OnnxEmitter, x: string): { readonly rows: string; readonly scales: string } {
+/** ONNX nodes that round rows `[n, K]` to unsigned 8 bits about 128; `scales` is `[n, 1]`. Without n, what it does not know stays undeclared. */
+function quantizeRows(e: OnnxEmitter, x: string, n: Dim | undefined): { readonly rows: string; readonly scales: string } {
   const over = e.integers([1]);
   const largest = e.fresh("Max", [e.fresh("ReduceMax", [x, over], { attributes: { keepdims: 1n } }), e.fresh("Neg", [e.fresh("ReduceMin", [x, over], { attributes: { keepdims: 1n } })]), e.float(SMALLEST)]);
   const scales = e.fresh("Mul", [largest, e.float(1 / BYTE_LIMIT)]);
-  const flat = e.fresh("Reshape", [scales, e.integers([-1])]);
-  const zeros = e.fresh("Expand", [e.constant(tensor("uint8", [1], Uint8Array.of(UNSIGNED_ZERO))), e.fresh("Shape", [flat])]);
+  const byRow = (value: string, dtype: DType): string => (n === undefined ? value : e.declare(value, { dtype, shape: [n] }));
+  const flat = byRow(e.fresh("Reshape", [scales, e.integers([-1])]), "float32");
+  const zerosOf = (shape: string): string => byRow(e.fresh("Expand", [e.constant(tensor("uint8", [1], Uint8Array.of(UNSIGNED_ZERO))), shape]), "uint8");
+  const zeros = n === undefined ? zerosOf(e.fresh("Shape", [flat])) : e.once(`zeros of ${n} rows`, () => zerosOf(e.shape([n])));
   return { rows: e.fresh("QuantizeLinear", [x, flat, zeros], { attributes: { axis: 0n } }), scales };
 }
 
@@ -37,8 +40,8 @@ interface EmittedWeight {
 }
 
 /** Rows `[n, K]`, rounded, times a weight: `[n, N]`. */
-export function roundedRowsProduct(e: OnnxEmitter, x: string, { weight, dtype, scales }: EmittedWeight): string {
-  const rounded = quantizeRows(e, x);
+export function roundedRowsProduct(e: OnnxEmitter, x: string, { weight, dtype, scales }: EmittedWeight, n?: Dim): string {
+  const rounded = quantizeRows(e, x, n);
   const one = e.constant(tensor("float32", [], Float32Array.of(1)));
   const zero = (point: number): string => e.constant(tensor("uint8", [], Uint8Array.of(point)));
   const zeros = [zero(UNSIGNED_ZERO), ...(dtype === "uint8" ? [zero(byteZero(dtype))] : [])];
@@ -86,8 +89,11 @@ export const QuantizedMatMul: OpRecord<OpAttributes["QuantizedMatMul"]> = {
     const from = type?.shape ?? [];
     const to = out?.shape ?? [];
     const n = multiplyDims(...from.slice(0, -1));
-    const flat = e.reshape(x, from, [n, dimAt(from, from.length - 1)]);
-    e.reshape(roundedRowsProduct(e, flat, { weight: w, dtype: must(weightType, "weight").dtype, scales }), [n, dimAt(to, to.length - 1)], to, y);
+    const rows = [n, dimAt(from, from.length - 1)];
+    const flat = e.reshape(x, from, rows);
+    if (flat !== x) e.declare(flat, { dtype: "float32", shape: rows });
+    const product = roundedRowsProduct(e, flat, { weight: w, dtype: must(weightType, "weight").dtype, scales }, n);
+    e.reshape(product, [n, dimAt(to, to.length - 1)], to, y);
   },
 };
 
