@@ -84,7 +84,6 @@ class Emitter implements OnnxEmitter {
   stretch = 0;
   readonly #types = new Map<string, TypeProto>();
   readonly #constants = new Map<string, string>();
-  readonly #shapes = new Map<string, string>();
   readonly #shared = new Map<string, string>();
   /** Where the value of a symbol can be read: a value and the axis that has just this symbol, `factor` times. */
   readonly #symbols = new Map<string, { readonly value: string; readonly axis: number; readonly factor: number }>();
@@ -139,30 +138,24 @@ class Emitter implements OnnxEmitter {
   }
 
   shape(dims: readonly Dim[]): string {
-    const key = dims.join(",");
-    const known = this.#shapes.get(key);
-    if (known !== undefined) return known;
-    const parts = dims.map((dim) => {
-      if (typeof dim === "number") return this.integers([dim]);
-      const factors = symbolsOf(dim).map((symbol) => this.#symbol(symbol));
-      const start = factorOf(dim) === 1 ? factors.shift() : this.integers([factorOf(dim)]);
-      return factors.reduce((a, b) => this.fresh("Mul", [a, b]), must(start, "symbol"));
+    return this.once(`shape ${dims.join(",")}`, () => {
+      const parts = dims.map((dim) => {
+        if (typeof dim === "number") return this.integers([dim]);
+        const factors = symbolsOf(dim).map((symbol) => this.#symbol(symbol));
+        const start = factorOf(dim) === 1 ? factors.shift() : this.integers([factorOf(dim)]);
+        return factors.reduce((a, b) => this.fresh("Mul", [a, b]), must(start, "symbol"));
+      });
+      return dims.every((d) => typeof d === "number") ? this.integers(dims) : parts.length === 1 ? must(parts[0], "dim") : this.fresh("Concat", parts, { attributes: { axis: 0n } });
     });
-    const name = dims.every((d) => typeof d === "number") ? this.integers(dims) : parts.length === 1 ? must(parts[0], "dim") : this.fresh("Concat", parts, { attributes: { axis: 0n } });
-    this.#shapes.set(key, name);
-    return name;
   }
 
   #symbol(symbol: string): string {
-    const key = `symbol ${symbol}`;
-    const known = this.#shapes.get(key);
-    if (known !== undefined) return known;
-    const source = this.#symbols.get(symbol);
-    if (source === undefined) throw new Error(`dimension ${symbol} is needed before any value has it as an axis`);
-    const length = this.fresh("Shape", [source.value], { attributes: { start: BigInt(source.axis), end: BigInt(source.axis + 1) } });
-    const name = source.factor === 1 ? length : this.fresh("Div", [length, this.integers([source.factor])]);
-    this.#shapes.set(key, name);
-    return name;
+    return this.once(`symbol ${symbol}`, () => {
+      const source = this.#symbols.get(symbol);
+      if (source === undefined) throw new Error(`dimension ${symbol} is needed before any value has it as an axis`);
+      const length = this.fresh("Shape", [source.value], { attributes: { start: BigInt(source.axis), end: BigInt(source.axis + 1) } });
+      return source.factor === 1 ? length : this.fresh("Div", [length, this.integers([source.factor])]);
+    });
   }
 
   reshape(x: string, from: readonly Dim[], to: readonly Dim[], output?: string): string {
