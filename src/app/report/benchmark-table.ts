@@ -34,7 +34,7 @@ export interface BenchmarkRow {
 export function makeBenchmarkTable(facts: RunFacts): readonly BenchmarkRow[] {
   const places = Map.groupBy(facts.benchmarks, ({ place }) => place);
   return [...places].sort(([a], [b]) => a - b).flatMap(([place, asked]) => {
-    const names = [...new Set(asked.flatMap(({ figures }) => wholeOf(figures).map(({ name }) => name)))];
+    const names = [...new Set(asked.flatMap(({ figures }) => wholeFigures(figures).map(({ name }) => name)))];
     return names.flatMap((name, index): BenchmarkRow[] => {
       const of = (scenario: string): Figure | undefined => asked.find((e) => e.scenario === scenario)?.figures.find((f) => f.group === undefined && f.name === name);
       const alone = (facts.started?.clients ?? []).map((_, client) => of(`local/${client}`));
@@ -48,7 +48,8 @@ export function makeBenchmarkTable(facts: RunFacts): readonly BenchmarkRow[] {
   });
 }
 
-const wholeOf = (figures: readonly Figure[]): readonly Figure[] => figures.filter(({ group }) => group === undefined);
+/** The figures on the whole benchmark, without those on parts of it. */
+export const wholeFigures = (figures: readonly Figure[]): readonly Figure[] => figures.filter(({ group }) => group === undefined);
 
 function cellOf(figure: Figure | undefined): BenchmarkCell | undefined {
   if (figure === undefined || figure.value === null) return undefined;

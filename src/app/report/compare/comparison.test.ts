@@ -82,6 +82,19 @@ test("benchmarks: higher is better unless a figure says lower; clients alone sta
   expect(tableOf([runOf({}, { federated: 1 }, { extra: lower })], "quiz/accuracy").rows[0]?.best).toBe("base");
 });
 
+test("single clients: each one's perplexity under every scenario, and what each can do alone, with the interval of its benchmark", () => {
+  const run = runOf({}, { federated: Math.log(3), "local/0": Math.log(4), "local/1": Math.log(9) }, { extra: [benchmarked("local/0", 0.3), benchmarked("local/1", 0.6), benchmarked("federated", 0.4)] });
+  const figures = compareRuns([run]).clients.map(({ scenario, client, key, value, low, questions }) => [scenario, client, key, Number(value.toFixed(9)), low, questions]);
+  expect(figures).toEqual([
+    ["local", "a", "perplexity/test", 4, null, 3],
+    ["local", "b", "perplexity/test", 9, null, 3],
+    ["local", "a", "quiz/accuracy", 0.3, 0.3 - 0.1, 10],
+    ["local", "b", "quiz/accuracy", 0.6, 0.6 - 0.1, 10],
+    ["federated", "a", "perplexity/test", 3, null, 3],
+    ["federated", "b", "perplexity/test", 3, null, 3],
+  ]);
+});
+
 test("with a client missing there is no mean of clients alone", () => {
   expect(tableOf([runOf({}, { federated: 1 }, { extra: [benchmarked("local/0", 0.3), benchmarked("federated", 0.3)] })], "quiz/accuracy").rows[0]?.cells.local).toBeUndefined();
 });

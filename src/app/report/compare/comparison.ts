@@ -1,6 +1,8 @@
 /** Everything that a report of several runs shows, as data without functions: what `report.json` holds is what is drawn. */
 import type { ReportedRun } from "../reported-run.ts";
 import { COLUMNS } from "../result-table.ts";
+import { makeClientFigures } from "./clients.ts";
+import type { ClientFigure } from "./clients.ts";
 import { makeCurves } from "./curves.ts";
 import type { CurveFigure } from "./curves.ts";
 import { makeEfficiency } from "./efficiency.ts";
@@ -27,6 +29,8 @@ export interface Comparison {
   readonly version: 1;
   readonly runs: readonly ComparedRun[];
   readonly tables: readonly MeasureTable[];
+  /** What the tables' values over all clients are made of. */
+  readonly clients: readonly ClientFigure[];
   readonly curves: readonly CurveFigure[];
   readonly efficiency: readonly EfficiencyRow[];
   readonly scatters: readonly ScatterFigure[];
@@ -48,6 +52,7 @@ export function compareRuns(runs: readonly ReportedRun[]): Comparison {
     version: 1,
     runs: compared.toSorted(([a], [b]) => a - b).map(([, line]) => line),
     tables,
+    clients: makeClientFigures(rows),
     curves: makeCurves(rows),
     efficiency: makeEfficiency(rows),
     scatters: makeScatters(tables),

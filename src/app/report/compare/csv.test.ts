@@ -18,8 +18,8 @@ test("a reader of CSV gets back what was written", () => {
 test("the file has a line for each row, scenario, seed and measure, numbers in full", () => {
   const comparison = compareRuns([...exampleMatrix(), exampleRecord({ name: "x", method: "lora", learningRate: 0.5 }), exampleRecord({ name: "x", learningRate: 0.25 })]);
   const lines = parse<Record<string, string>>(writeCsv(comparison), { columns: true });
-  expect(Object.keys(lines[0] ?? {})).toEqual(["federation", "method", "settings", "scenario", "seed", "measure", "value", "low", "high", "n"]);
-  const of = lines.filter((line) => line["federation"] === "gsm8k-3" && line["method"] === "prompt" && line["seed"] === "2" && line["measure"] === "gsm8k/accuracy");
+  expect(Object.keys(lines[0] ?? {})).toEqual(["federation", "method", "settings", "scenario", "client", "seed", "measure", "value", "low", "high", "n"]);
+  const of = lines.filter((line) => line["federation"] === "gsm8k-3" && line["method"] === "prompt" && line["seed"] === "2" && line["measure"] === "gsm8k/accuracy" && line["client"] === "");
   expect(of.map((line) => line["scenario"])).toEqual(["base", "local", "global", "federated"]);
   const value = comparison.tables.find(({ key }) => key === "gsm8k/accuracy")?.rows.find((row) => row.federation === "gsm8k-3" && row.method === "prompt")?.cells.federated?.values.find(({ seed }) => seed === 2);
   expect(of[3]).toMatchObject({ value: String(value?.value), low: String(value?.low), high: String(value?.high), n: "200" });

@@ -31,12 +31,15 @@ export interface Observation {
 }
 
 /** The perplexities on rows that nobody trained on; lower is better. */
-const PERPLEXITIES = {
+export const PERPLEXITIES = {
   "all-clients": { key: "perplexity/test", title: "Perplexity on the clients’ test rows" },
   "global-test": { key: "perplexity/global-test", title: "Perplexity on the global test, which no client holds" },
 } as const;
 
 const VALIDATION: Measure = { key: "validation-loss", title: "Validation loss of the kept round", kind: "loss", headline: true, unit: "nats", better: "lower" };
+
+/** The key of a figure of a benchmark. */
+export const benchmarkKey = (label: string, figure: string): string => `${label}/${figure}`;
 
 /** Everything that a run measured of one column. */
 export function observe({ run, facts }: FoldedRun, column: Column): readonly Observation[] {
@@ -50,7 +53,7 @@ export function observe({ run, facts }: FoldedRun, column: Column): readonly Obs
   for (const { label, figure, headline, unit, better, questions, cells } of makeBenchmarkTable(facts)) {
     const cell = cells[column];
     if (cell === undefined) continue;
-    observations.push({ measure: { key: `${label}/${figure}`, title: label === figure ? label : `${label}: ${figure}`, kind: "benchmark", headline, unit, better }, value: cell.value, low: cell.interval?.low ?? null, high: cell.interval?.high ?? null, questions });
+    observations.push({ measure: { key: benchmarkKey(label, figure), title: label === figure ? label : `${label}: ${figure}`, kind: "benchmark", headline, unit, better }, value: cell.value, low: cell.interval?.low ?? null, high: cell.interval?.high ?? null, questions });
   }
   const loss = keptValidationLoss(facts, column, run.plan.federation.keep);
   if (loss !== undefined) observations.push({ measure: VALIDATION, value: loss, low: null, high: null, questions: null });
