@@ -3,10 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
+import { openJournal, readJournal } from "../../core/store/journal.ts";
 import { createArithmeticTrainer } from "../../federation/rounds/arithmetic.fixture.ts";
+import { journalEventSchema } from "../../federation/rounds/events.ts";
+import type { JournalEvent } from "../../federation/rounds/events.ts";
 import { loadExperiment, loadMatrix } from "./load.ts";
 import { readCells, readMatrix, readRuns } from "./matrix-folder.ts";
 import { combinationsOf } from "./matrix.ts";
+import { JOURNAL } from "./run-folder.ts";
 import { runMatrix, type MatrixEvent, type MatrixRun } from "./run-matrix.ts";
 
 const root = mkdtempSync(join(tmpdir(), "fedtune-matrix-"));
@@ -119,6 +123,26 @@ describe("a matrix", () => {
     const wider = configWith("matrix: { seed: [3, 4] }");
     expect(finished(await follow(runMatrix(loadMatrix(wider, [`output=${folder}`]), options())))).toEqual([["seed 3", true], ["seed 4", false]]);
     expect(trained).toEqual([1, 2, 2, 3, 4]);
+  }, 60_000);
+
+  it.each([
+    ["another Node", { node: "1.2.3" }, true],
+    ["another fedtune", { fedtune: "0.0.1" }, false],
+    ["another onnxruntime", { "onnxruntime-node": "0.0.1" }, false],
+  ])("takes a finished run of %s by whether that decides about bytes", async (_what, versions, reused) => {
+    const matrix = loadMatrix(configWith("matrix: { seed: [1] }"), [`output=${folder}`]);
+    const going = runMatrix(matrix, options());
+    await follow(going);
+    const decode = (value: unknown): JournalEvent => journalEventSchema.parse(value);
+    const path = join(readRuns(going.folder)[0]?.folder ?? "", JOURNAL);
+    const { events } = readJournal(path, decode);
+    rmSync(path);
+    using journal = openJournal(path, decode);
+    for (const event of events) journal.append(event.type === "run-started" ? { ...event, versions: { ...event.versions, ...versions } } : event);
+    journal[Symbol.dispose]();
+    trained.length = 0;
+    expect(finished(await follow(runMatrix(matrix, options())))).toEqual([["seed 1", reused]]);
+    expect(trained).toEqual(reused ? [] : [1]);
   }, 60_000);
 
   it("gives the same adapters again elsewhere", async () => {
