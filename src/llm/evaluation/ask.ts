@@ -47,11 +47,12 @@ interface EncodedChoice {
   readonly own: Int32Array;
 }
 
-function encodeChoices(question: ChoiceQuestion, { encode }: PromptGroup<ChoiceQuestion>, { benchmark }: AskContext): readonly EncodedChoice[] {
-  const before = encode(question).length;
+function encodeChoices(question: ChoiceQuestion, { encode }: PromptGroup<ChoiceQuestion>, { benchmark, tokenizer }: AskContext): readonly EncodedChoice[] {
+  const prompt = encode(question);
   return question.choices.map((choice) => {
-    const whole = encode(question, choice);
-    const at = Math.min(before, whole.length - 1);
+    const alone = question.scoring === "last-token";
+    const whole = alone ? Int32Array.of(...prompt, ...tokenizer.encode(choice, { addSpecialTokens: false }).slice(-1)) : encode(question, choice);
+    const at = Math.min(prompt.length, whole.length - 1);
     if (at < 1) throw new FedtuneError("data", { where: `${benchmark}, ${question.id}`, expected: "a prompt and choices of at least one token each", got: JSON.stringify(promptText(question.prompt).slice(-40) + choice), remedy: "Mend or remove the question" });
     return { before: whole.subarray(0, at), own: whole.subarray(at) };
   });

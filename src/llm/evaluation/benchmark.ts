@@ -31,6 +31,8 @@ export interface Prompt {
   readonly own: string;
   /** Where all shots do not fit the model's context: an error that says how many do, or the last ones are dropped one at a time. */
   readonly overflow: "error" | "drop-shots";
+  /** The last shots are also dropped while the whole text is longer than this, whatever the model has room for; without shots it may be longer. */
+  readonly limit?: { readonly most: number; readonly unit: "tokens" | "characters" };
 }
 
 /** How answers are drawn and where they end. */
@@ -96,6 +98,8 @@ export interface ChoiceQuestion extends QuestionBase {
   readonly prompt: Prompt;
   /** Continuations of the prompt, a leading space included. */
   readonly choices: readonly string[];
+  /** continuation: all tokens of prompt and choice together that lie behind the prompt. last-token: the last token of the choice encoded by itself, put behind the prompt's tokens. Default: continuation. */
+  readonly scoring?: "continuation" | "last-token";
   readonly judge: (choices: readonly ScoredChoice[]) => Judgement;
 }
 

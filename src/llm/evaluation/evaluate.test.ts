@@ -10,7 +10,7 @@ import { bindAdapter } from "../adapters/all.ts";
 import { adapterSchema } from "../adapters/settings.ts";
 import { openArchitecture } from "../architectures/all.ts";
 import { ask, type AskContext } from "./ask.ts";
-import type { WrittenAnswer, WrittenQuestion } from "./benchmark.ts";
+import type { ChoiceQuestion, WrittenAnswer, WrittenQuestion } from "./benchmark.ts";
 import { askBenchmark, evaluate, type BenchmarkRequest, type BenchmarkResult } from "./evaluate.ts";
 import { openJudgedModel, type JudgedModel } from "./open-model.ts";
 import { encodeText } from "./prompts.ts";
@@ -32,6 +32,10 @@ beforeAll(async () => {
   model = await openJudgedModel({ model: MODEL });
 });
 afterAll(() => model[Symbol.asyncDispose]());
+
+const contextOf = (changes: Partial<AskContext>): AskContext => ({
+  benchmark: "t", tokenizer: model.tokenizer, contextTokens: 512, bos: "always", trainer: model.trainer, adapter: undefined, seed: 3, batchSize: 32, judgesAtOnce: 1, signal: new AbortController().signal, onProgress: () => undefined, ...changes,
+});
 
 describe("given answers", () => {
   const QUESTIONS = [
@@ -65,6 +69,21 @@ describe("given answers", () => {
     expect(result).toMatchObject({ benchmark: "multiple-choice", questions: 3, asked: 3, counted: 3, skipped: [] });
     expect(result.figures.map(({ group }) => group?.name)).toEqual([undefined, "mood", "place", "thing"]);
     expect(JSON.parse(readFileSync(join(folder, "multiple-choice.json"), "utf8"))).toEqual(result);
+  });
+
+  test("count by their last token alone, put behind the prompt's tokens, where a question says so", async () => {
+    const quiz: ChoiceQuestion = { kind: "choice", id: "a", facts: {}, prompt: { header: "", shots: [], own: "Lily said", overflow: "error" }, choices: ["a dog", "the park", "she"], scoring: "last-token", judge: (scored) => ({ parsed: scored.map(({ tokens }) => tokens), scores: {} }) };
+    const context = contextOf({});
+    await using scorer = await openScorer(MODEL);
+    for await (const { outputs, judgement } of ask([quiz], new Map([["a", 0]]), context)) {
+      expect(judgement.parsed).toEqual([1, 1, 1]);
+      for (const [c, choice] of quiz.choices.entries()) {
+        const last = must(model.tokenizer.encode(choice, { addSpecialTokens: false }).at(-1), "token");
+        const losses = await scorer.losses([...encodeText("Lily said", context), last]);
+        expect((outputs[c] as { logLikelihood: number }).logLikelihood).toBeCloseTo(-(losses.at(-1) ?? NaN), 4);
+      }
+    }
+    expect.assertions(4);
   });
 
   test("are divided by their length where that is asked for", async () => {
@@ -107,12 +126,9 @@ describe("answers in own words", () => {
   const OWN = ["She liked to", "One day she saw a big", "The", "Her mom said that she", "It was a"];
 
   async function texts(questions: readonly WrittenQuestion[], changes: Partial<AskContext> = {}): Promise<Map<string, readonly WrittenAnswer[]>> {
-    const context: AskContext = {
-      benchmark: "t", tokenizer: model.tokenizer, contextTokens: 512, bos: "always", trainer: model.trainer, adapter: undefined, seed: 3, batchSize: 32, judgesAtOnce: 1, signal: new AbortController().signal, onProgress: () => undefined, ...changes,
-    };
     const found = new Map<string, readonly WrittenAnswer[]>();
     const places = new Map(OWN.map((own, i) => [own, i]));
-    for await (const { id, outputs } of ask(questions, places, context)) found.set(id, outputs as unknown as readonly WrittenAnswer[]);
+    for await (const { id, outputs } of ask(questions, places, contextOf(changes))) found.set(id, outputs as unknown as readonly WrittenAnswer[]);
     return found;
   }
 

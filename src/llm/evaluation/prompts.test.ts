@@ -37,6 +37,16 @@ describe("demonstrations", () => {
     expect(dropped.map(({ prompt }) => prompt.shots)).toEqual([SHOTS.slice(0, 3), SHOTS.slice(0, 2)]);
   });
 
+  test("are dropped beyond a limit of the question's own too, and without them it may be longer", () => {
+    const asked = (limit: Prompt["limit"], overflow: Prompt["overflow"] = "error") => fitShots([question("a", { shots: SHOTS, overflow, ...(limit && { limit }) })], context)[0]?.prompt.shots.length;
+    const text = (shots: number): string => `Answer.\n${SHOTS.slice(0, shots).join("")}Is it so?`;
+    expect(asked({ most: text(3).length, unit: "characters" })).toBe(3);
+    expect(asked({ most: text(3).length - 1, unit: "characters" }, "drop-shots")).toBe(2);
+    expect(asked({ most: encodeText(text(4), context).length, unit: "tokens" })).toBe(4);
+    expect(asked({ most: encodeText(text(4), context).length - 1, unit: "tokens" })).toBe(3);
+    expect(asked({ most: 1, unit: "tokens" })).toBe(0);
+  });
+
   test("where not even the question fits, no number of them is offered", () => {
     const run = (): unknown => fitShots([question("a", { shots: SHOTS, overflow: "drop-shots" })], { ...context, contextTokens: 6 });
     expect(run).toThrow(/^quiz, a: expected prompts with 5 demonstrations within the model's 6 tokens.*Take a model of a longer context, or leave the question out\.$/);

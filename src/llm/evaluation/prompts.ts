@@ -90,30 +90,36 @@ class LengthOf {
 type Prompted = WrittenQuestion | ChoiceQuestion;
 
 /**
- * The questions with as many demonstrations as fit the context beside the answer.
+ * The questions with as many demonstrations as fit their own limit, and the context beside the answer.
  * @throws FedtuneError("config") where that is fewer than all and the question does not allow it, with the number that fits every question
  */
 export function fitShots<Q extends Prompted>(questions: readonly Q[], context: PromptContext): readonly Q[] {
   const lengths = new LengthOf(context.tokenizer);
   const answerTokens = (question: Prompted): number => (question.kind === "written" ? question.sampling.maxNewTokens : Math.max(0, ...question.choices.map((choice) => lengths.of(choice))));
-  const fits = (question: Prompted, shots: number): boolean => {
-    const prompt = { ...question.prompt, shots: question.prompt.shots.slice(0, shots) };
-    const room = context.contextTokens - answerTokens(question);
+  const withShots = (prompt: Prompt, shots: number): Prompt => ({ ...prompt, shots: prompt.shots.slice(0, shots) });
+  const isWithin = (prompt: Prompt, room: number): boolean => {
     // The sum of the parts is quick to have; only near the limit is the whole encoded.
     const most = JOINT_TOKENS + lengths.of(sharedText(prompt)) + context.tokenizer.encode(prompt.own, { addSpecialTokens: false }).length;
     return most <= room || encodeText(promptText(prompt), context).length <= room;
   };
+  const allowed = ({ prompt }: Prompted): number => {
+    const { limit } = prompt;
+    let shots = prompt.shots.length;
+    if (limit === undefined) return shots;
+    const isAllowed = (cut: Prompt): boolean => (limit.unit === "tokens" ? isWithin(cut, limit.most) : Array.from(promptText(cut)).length <= limit.most);
+    while (shots > 0 && !isAllowed(withShots(prompt, shots))) shots--;
+    return shots;
+  };
   const most = (question: Prompted): number => {
-    let shots = question.prompt.shots.length;
-    while (shots >= 0 && !fits(question, shots)) shots--;
+    let shots = allowed(question);
+    while (shots >= 0 && !isWithin(withShots(question.prompt, shots), context.contextTokens - answerTokens(question))) shots--;
     return shots;
   };
   return questions.map((question) => {
-    const all = question.prompt.shots.length;
     const shots = most(question);
-    if (shots === all) return question;
-    if (shots < 0 || question.prompt.overflow === "error") throw tooLong(question, { context, answer: answerTokens(question), most: () => Math.min(...questions.map(most)) });
-    return { ...question, prompt: { ...question.prompt, shots: question.prompt.shots.slice(0, shots) } };
+    if (shots === question.prompt.shots.length) return question;
+    if (shots < 0 || (question.prompt.overflow === "error" && shots < allowed(question))) throw tooLong(question, { context, answer: answerTokens(question), most: () => Math.min(...questions.map(most)) });
+    return { ...question, prompt: withShots(question.prompt, shots) };
   });
 }
 

@@ -12,6 +12,11 @@ import { DEMONSTRATIONS, type CodePair } from "./code-match-shots.ts";
 
 const SHOTS = 5;
 const SCORES = [0, 1] as const;
+/** The reference drops demonstrations of longer prompts. */
+const REFERENCE_LIMIT = { most: 1024, unit: "characters" } as const;
+
+/** What stands first unless the settings have a header. */
+const HEADER = "Input: a piece of code and a document Output: 0 or 1 indicating the degree of matching between the code and the document, with 0 indicating a mismatch and 1 indicating a match.\n\n";
 
 const field = z.string().min(1);
 const schema = z.strictObject({
@@ -20,6 +25,7 @@ const schema = z.strictObject({
   code_field: field.default("code").describe("column with the code"),
   label_field: field.default("label").describe("column with 1 where they match, else 0"),
   pairs: z.enum(["labelled", "shuffled"]).default("labelled").describe("labelled: the file says which match; shuffled: every document is asked with its own code and once more with another row's"),
+  header: z.string().default(HEADER).describe("what stands first"),
   demonstrations: field.optional().describe("a file of the same columns whose first rows stand before each question; left out: five of fedtune's own"),
   ...shotFields(SHOTS),
   category: field.optional().describe("column whose values get figures of their own"),
@@ -27,7 +33,6 @@ const schema = z.strictObject({
 });
 type CodeMatchSettings = z.infer<typeof schema>;
 
-const HEADER = "Input: a piece of code and a document Output: 0 or 1 indicating the degree of matching between the code and the document, with 0 indicating a mismatch and 1 indicating a match.\n\n";
 /** The reference takes these rows of CoSQA's training file. */
 const REFERENCE_ROWS = ["cosqa-train-0", "cosqa-train-9", "cosqa-train-2", "cosqa-train-18", "cosqa-train-4"];
 
@@ -63,6 +68,11 @@ function write({ doc, code }: CodePair): string {
   return `Document: ${doc}\nCode: ${code}\nScore:`;
 }
 
+/** The category, such as a language, stands before the question's document, though not before those of demonstrations; a space ends the prompt. */
+function writeAsReference({ doc, code, category }: Pair): string {
+  return `Document:${category ?? ""} ${doc}\nCode: ${code}\nScore: `;
+}
+
 async function readShots(settings: CodeMatchSettings, context: { readonly baseFolder: string }): Promise<readonly CodePair[]> {
   const { demonstrations, compat } = settings;
   if (demonstrations === undefined) return DEMONSTRATIONS;
@@ -80,13 +90,14 @@ export const codeMatch: Benchmark<CodeMatchSettings> = {
     const pairs = await readPairs(settings.path, settings, context);
     const asked = settings.pairs === "shuffled" ? shufflePairs(pairs, context.seed) : pairs;
     const shots = (await readShots(settings, context)).map((shot) => `${write(shot)} ${shot.label}\n\n`);
+    const faithful = settings.compat === "fsllm";
     const ordered = (place: number): readonly string[] =>
       // The reference shuffles them anew for each question.
-      settings.compat === "fsllm" ? Array.from(permutation(randomKey(context.seed, "demonstrations"), [place], shots.length), (i) => must(shots[i], "shot")) : shots;
+      faithful ? Array.from(permutation(randomKey(context.seed, "demonstrations"), [place], shots.length), (i) => must(shots[i], "shot")) : shots;
     const questions = asked.map((pair, i): Question => ({
       kind: "choice", id: `${i}`, facts: { gold: pair.label, row: pair.origin, ...(settings.category === undefined ? {} : { category: pair.category }) },
-      prompt: { header: HEADER, shots: ordered(i).slice(0, settings.shots), own: write(pair), overflow: overflowOf(settings) },
-      choices: SCORES.map((score) => ` ${score}`),
+      prompt: { header: settings.header, shots: ordered(i).slice(0, settings.shots), own: faithful ? writeAsReference(pair) : write(pair), overflow: overflowOf(settings), ...(faithful && { limit: REFERENCE_LIMIT }) },
+      ...(faithful ? { choices: SCORES.map(String), scoring: "last-token" } : { choices: SCORES.map((score) => ` ${score}`) }),
       judge: ([no, yes]) => {
         const said = (yes?.logLikelihood ?? 0) > (no?.logLikelihood ?? 0) ? 1 : 0;
         return { parsed: said, scores: { correct: said === pair.label ? 1 : 0 } };

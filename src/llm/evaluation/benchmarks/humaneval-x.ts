@@ -4,7 +4,7 @@ import { FedtuneError } from "../../../core/base/errors.ts";
 import type { Benchmark, BenchmarkContext, Question } from "../benchmark.ts";
 import { AT_ONCE, judgeAnswers, openEnclosure } from "../code/code-judge.ts";
 import { DIALECTS } from "../code/dialects/all.ts";
-import { languageLine, problemSchema, type Dialect } from "../code/dialects/dialect.ts";
+import { languageLine, problemSchema, withoutHardSpaces, type Dialect } from "../code/dialects/dialect.ts";
 import { passFigure } from "../code/pass-at-k.ts";
 import { codeFields, writingOf } from "../code/settings.ts";
 import { LANGUAGE_NAMES, TOOLCHAINS, type LanguageName } from "../code/toolchains/all.ts";
@@ -61,7 +61,7 @@ async function questionsOf({ language, toolchain }: Opened, { settings, context,
       prompt: { header: "", shots: [], own: `${languageLine(dialect, TOOLCHAINS[language].title)}${dialect.prompt(problem)}`, overflow: "error" },
       sampling: { ...sampling, stop: faithful ? [] : dialect.stop },
       judge: (answers, { signal }) =>
-        judgeAnswers(answers, { toolchain, enclosure, settings, cut: (answer) => (faithful ? dialect.cutAsReference(answer) : dialect.cut(answer, problem)), assemble: (solution, proof) => dialect.assemble(problem, solution, proof) }, signal),
+        judgeAnswers(answers, { toolchain, enclosure, settings, cut: (answer) => (faithful ? dialect.cutAsReference(withoutHardSpaces(answer)) : dialect.cut(answer, problem)), assemble: (solution, proof) => dialect.assemble(problem, solution, proof) }, signal),
     };
   });
 }

@@ -3,8 +3,7 @@ import { z } from "zod";
 import { FedtuneError } from "../../../core/base/errors.ts";
 import type { Benchmark, Question } from "../benchmark.ts";
 import { AT_ONCE, judgeAnswers, openEnclosure } from "../code/code-judge.ts";
-import { before } from "../code/dialects/dialect.ts";
-import { bodyOf, proofLine, python as dialect } from "../code/dialects/python.ts";
+import { bodyOf, cutAsHumanEvalReference, proofLine, python as dialect } from "../code/dialects/python.ts";
 import { passFigure } from "../code/pass-at-k.ts";
 import { codeFields, writingOf } from "../code/settings.ts";
 import { python } from "../code/toolchains/python.ts";
@@ -39,7 +38,7 @@ export const humaneval: Benchmark<z.infer<typeof schema>> = {
         // The reference lets the model write on and cuts afterwards.
         sampling: { ...sampling, stop: faithful ? [] : dialect.stop },
         judge: (answers, { signal }) =>
-          judgeAnswers(answers, { toolchain, enclosure, settings, cut: faithful ? (answer) => before(answer, dialect.stop) : bodyOf, assemble: (solution, proof) => assembleHumanEval(row, solution, proof) }, signal),
+          judgeAnswers(answers, { toolchain, enclosure, settings, cut: faithful ? cutAsHumanEvalReference : bodyOf, assemble: (solution, proof) => assembleHumanEval(row, solution, proof) }, signal),
       };
     });
     return {

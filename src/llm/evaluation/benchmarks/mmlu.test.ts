@@ -49,6 +49,13 @@ test("a question stands after demonstrations of its own subject", async () => {
   expect(second?.facts).toMatchObject({ category: null, subcategory: null });
 });
 
+test("under compat: fsllm the header has the reference's spaces, prompts have 1,024 tokens at most, and letters are tokens by themselves", async () => {
+  const { questions: [first] } = await open({ shots: 1, compat: "fsllm" });
+  expect(first?.prompt.header).toBe("The following are multiple choice         questions (with answers) about  college physics.\n\n");
+  expect(first?.prompt).toMatchObject({ overflow: "drop-shots", limit: { most: 1024, unit: "tokens" } });
+  expect(first).toMatchObject({ choices: ["A", "B", "C", "D"], scoring: "last-token" });
+});
+
 test("the likeliest letter is taken, the first of equals", async () => {
   const { questions: [question], figures } = await open({ shots: 0 });
   const judge = (...scores: readonly number[]) => must(question, "question").judge(scores.map((logLikelihood) => ({ logLikelihood, tokens: 1 })));

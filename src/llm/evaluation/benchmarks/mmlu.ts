@@ -13,6 +13,8 @@ import { byGroup, proportion } from "../statistics.ts";
 import { CATEGORIES, SUBJECTS } from "./mmlu-subjects.ts";
 
 const SHOTS = 5;
+/** The reference drops demonstrations of longer prompts, whatever the model. */
+const REFERENCE_LIMIT = { most: 1024, unit: "tokens" } as const;
 const LETTERS = ["A", "B", "C", "D"] as const;
 
 const schema = z.strictObject({
@@ -36,8 +38,10 @@ function writeQuestion({ question, choices }: Row): string {
   return `${question}${choices.map((choice, i) => `\n${LETTERS[i] ?? ""}. ${choice}`).join("")}\nAnswer:`;
 }
 
-function header(subject: string): string {
-  return `The following are multiple choice questions (with answers) about ${subject.replaceAll("_", " ")}.\n\n`;
+/** The reference's line runs on over the indentation of its source, and each word of the subject brings a space. */
+function header(subject: string, compat: MmluSettings["compat"]): string {
+  const [gap, about] = compat === "fsllm" ? [" ".repeat(9), " "] : [" ", ""];
+  return `The following are multiple choice${gap}questions (with answers) about ${about}${subject.replaceAll("_", " ")}.\n\n`;
 }
 
 /** What a subject's figures are grouped by; subjects that MMLU does not have are in no category. */
@@ -49,10 +53,11 @@ function groupsOf(subject: string): Readonly<Record<string, string | null>> {
 
 function toQuestion(row: Row, id: string, { demonstrations, settings }: { readonly demonstrations: readonly Row[]; readonly settings: MmluSettings }): ChoiceQuestion {
   const shots = demonstrations.slice(0, settings.shots).map((shot) => `${writeQuestion(shot)} ${LETTERS[shot.answer] ?? ""}\n\n`);
+  const faithful = settings.compat === "fsllm";
   return {
     kind: "choice", id, facts: { ...groupsOf(row.subject), gold: LETTERS[row.answer] ?? "" },
-    prompt: { header: header(row.subject), shots, own: writeQuestion(row), overflow: overflowOf(settings) },
-    choices: LETTERS.map((letter) => ` ${letter}`),
+    prompt: { header: header(row.subject, settings.compat), shots, own: writeQuestion(row), overflow: overflowOf(settings), ...(faithful && { limit: REFERENCE_LIMIT }) },
+    ...(faithful ? { choices: LETTERS, scoring: "last-token" } : { choices: LETTERS.map((letter) => ` ${letter}`) }),
     judge: (choices) => {
       // The first of equals, as argmax has it.
       const best = choices.reduce((most, { logLikelihood }, i) => (logLikelihood > (choices[most]?.logLikelihood ?? -Infinity) ? i : most), 0);

@@ -106,6 +106,10 @@ describe("code-match", () => {
     const shown = (question: ChoiceQuestion | undefined): (string | undefined)[] => question?.prompt.shots.map((shot) => /doc (\d)/.exec(shot)?.[1]) ?? [];
     expect(new Set(shown(first))).toEqual(new Set(["0", "1", "2", "3", "4"]));
     expect(shown(first)).not.toEqual(shown(second));
+    expect(first).toMatchObject({ prompt: { own: "Document: doc 0\nCode: code 0\nScore: ", limit: { most: 1024, unit: "characters" } }, choices: ["0", "1"], scoring: "last-token" });
+    write("languages.jsonl", [{ doc: "a", code: "b", label: 1, category: "go" }]);
+    const { questions: [go] } = await open({ compat: "fsllm", path: "languages.jsonl", category: "category", header: "Mine.\n" });
+    expect(go?.prompt).toMatchObject({ header: "Mine.\n", own: "Document:go a\nCode: b\nScore: " });
   });
 
   test("a label that is no digit is refused with its line", async () => {

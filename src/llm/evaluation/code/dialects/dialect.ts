@@ -27,7 +27,7 @@ export interface Dialect {
   readonly stop: readonly string[];
   /** What of an answer counts. A canonical solution is kept whole. */
   readonly cut: (answer: string, problem: Problem) => string;
-  /** The same as the reference does it (CodeGeeX's `clean_answer`). */
+  /** The same as the reference does it (CodeGeeX's `clean_answer`), after `withoutHardSpaces`. */
   readonly cutAsReference: (answer: string) => string;
   /** The whole program; where `proof` is printed, its tests ran to their end. */
   readonly assemble: (problem: Problem, solution: string, proof: string) => string;
@@ -47,6 +47,11 @@ export function before(text: string, words: readonly string[], which: "first" | 
 export function toLastBrace(text: string): string {
   const at = text.lastIndexOf("}");
   return at < 0 ? text : text.slice(0, at + 1);
+}
+
+/** As the reference cleans every answer first: without non-breaking spaces. */
+export function withoutHardSpaces(text: string): string {
+  return text.replaceAll("\u00a0", "");
 }
 
 /** The line that tells a model the language: `// language: C++`. */

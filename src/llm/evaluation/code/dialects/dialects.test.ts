@@ -5,7 +5,7 @@ import { LANGUAGE_NAMES, type LanguageName } from "../toolchains/all.ts";
 import { DIALECTS } from "./all.ts";
 import { closings } from "./braces.ts";
 import { languageLine, problemSchema, type Dialect, type Problem } from "./dialect.ts";
-import { bodyOf } from "./python.ts";
+import { bodyOf, cutAsHumanEvalReference } from "./python.ts";
 
 const FOLDER = "../shared/data/humaneval-x";
 
@@ -77,7 +77,14 @@ describe("the reference's cuts", () => {
     expect(DIALECTS.java.cutAsReference("return 1; } rest")).toBe("return 1; }\n}");
   });
 
+  test("of HumanEval end at the first place of any word, without non-breaking spaces, the first line indented by four", () => {
+    expect(cutAsHumanEvalReference("  return\u00a0 1\n    x\nprint(1)\ndef g():")).toBe("    return 1\n    x");
+    expect(["return 1", "\n    return 1", "      return 1"].map(cutAsHumanEvalReference)).toEqual(["    return 1", "    \n    return 1", "    return 1"]);
+  });
+
   test("end Python at the last place of each word", () => {
+    // The last def, then the last class before it.
+    expect(DIALECTS.python.cutAsReference("    return 1\nclass A:\n    x\ndef g():\n    y\nclass B:\n    z")).toBe("    return 1");
     expect(DIALECTS.python.cutAsReference("    return 1\n\ndef g():\n    return 2\ndef h")).toBe("    return 1\n\ndef g():\n    return 2");
   });
 });

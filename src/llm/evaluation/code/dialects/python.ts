@@ -1,7 +1,16 @@
 /** Python. */
-import { before, type Dialect } from "./dialect.ts";
+import { before, withoutHardSpaces, type Dialect } from "./dialect.ts";
 
 const STOP = ["\nclass", "\ndef", "\n#", "\nif", "\nprint", "\nassert"];
+
+/** The same words in the order in which the reference looks for the last place of each: where it cuts depends on that. */
+const REFERENCE_STOP = ["\ndef", "\nclass", "\nif", "\n#", "\nprint", "\nassert"];
+const INDENT = " ".repeat(4);
+
+/** An answer to HumanEval as the reference cuts it: at the first place of any of the words, its first line indented by four spaces. */
+export function cutAsHumanEvalReference(answer: string): string {
+  return `${INDENT}${before(withoutHardSpaces(answer), STOP).replace(/^ +/, "")}`;
+}
 
 /** What CodeGeeX's harness imports for every program. */
 const IMPORTS = [
@@ -26,6 +35,6 @@ export const python: Dialect = {
   prompt: ({ prompt }) => prompt,
   stop: STOP,
   cut: bodyOf,
-  cutAsReference: (answer) => before(answer, STOP, "last"),
+  cutAsReference: (answer) => before(answer, REFERENCE_STOP, "last"),
   assemble: ({ prompt, test }, solution, proof) => `${IMPORTS.join("\n")}\n${prompt}${solution}\n${test}\n${proofLine(proof)}`,
 };
