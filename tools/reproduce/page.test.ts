@@ -27,6 +27,13 @@ it("has a table and a plot for each federation and measure, the best in bold, an
   expect(markdown).toContain("| fed-a | lora | 1 | 458,752 | 1.84 / 1.84 | 31.3 | 812 | 10.0 |");
 });
 
+it("names every machine with the cells that it made, and how many comparisons speak which way", () => {
+  const cells = [cell("fed-a", "lora", 1), cell("fed-a", "prompt", 1), { ...cell("fed-a", "lora", 2), machine: "another" }];
+  const { markdown } = writePage(cells, { wanted: 3, imageFolder: "images" });
+  expect(markdown).toContain("3 of 3 cells; 2 on a machine; fedtune 0.1.0. 1 on another; fedtune 0.1.0.");
+  expect(markdown).toMatch(/\| The federation beats [^|]*\| \w+: of 4 comparisons \d confirm it, 0 contradict it \|/);
+});
+
 it("says what is not there yet", () => {
   const { markdown } = writePage([cell("fed-a", "lora", 1)], { wanted: 3, imageFolder: "images" });
   expect(markdown).toContain("Nothing was compared yet.");

@@ -84,10 +84,21 @@ function statementSection({ says, comparisons, verdict }: Statement): string {
   return `### ${says}\n\nOver all of it: ${SIGNS[verdict]}.\n\n${table}`;
 }
 
+/** The verdict, and how many of the comparisons speak which way. */
+function inShort({ comparisons, verdict }: Statement): string {
+  const count = (of: Comparison["verdict"]): number => comparisons.filter((c) => c.verdict === of).length;
+  return comparisons.length === 0 ? SIGNS[verdict] : `${SIGNS[verdict]}: of ${comparisons.length} comparisons ${count("confirmed")} confirm it, ${count("contradicted")} contradict it`;
+}
+
+/** Machines and versions that cells were made with; of several, how many cells each made. */
+function madeOn(cells: readonly Cell[]): string {
+  const groups = [...Map.groupBy(cells, ({ machine, versions }) => [machine, Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ")].join("; "))];
+  return groups.map(([text, made]) => (groups.length === 1 ? text : `${made.length} on ${text}`)).join(". ");
+}
+
 /** The page and its plots from all finished cells; throws where there is none. */
 export function writePage(cells: readonly Cell[], { wanted, imageFolder }: PageOptions): Page {
-  const [first] = cells;
-  if (first === undefined) throw new Error("results: expected a finished cell, got none");
+  if (cells.length === 0) throw new Error("results: expected a finished cell, got none");
   const plots: Record<string, string> = {};
   const sections = [...Map.groupBy(cells, ({ federation }) => federation)].map(([federation, own]) => {
     const labels = [...new Set(own.flatMap(({ measures }) => measures.map(({ label }) => label)))];
@@ -107,8 +118,8 @@ export function writePage(cells: readonly Cell[], { wanted, imageFolder }: PageO
   const statements = judge(cells);
   const seeds = new Set(cells.map(({ seed }) => seed)).size;
   const markdown = [
-    `${cells.length} of ${wanted} cells; ${first.machine}; ${Object.entries(first.versions).map(([name, version]) => `${name} ${version}`).join(", ")}.`,
-    markdownTable(["what the paper says", "here"], statements.map(({ says, verdict }) => [says, SIGNS[verdict]])),
+    `${cells.length} of ${wanted} cells; ${madeOn(cells)}.`,
+    markdownTable(["what the paper says", "here"], statements.map((statement) => [statement.says, inShort(statement)])),
     "## Tables and plots",
     `Mean over ${seeds === 1 ? "one seed" : `${seeds} seeds, ± sample standard deviation`}; the best of each row in bold. **local**: each client alone, the mean over clients. **global**: all data pooled, as many steps as one client takes. Every scenario is asked the same held-out questions. Bars in the plots are 95 % intervals by a bootstrap over seeds and questions.`,
     ...sections,
