@@ -23,5 +23,9 @@ test("the file has a line for each row, scenario, seed and measure, numbers in f
   expect(of.map((line) => line["scenario"])).toEqual(["base", "local", "global", "federated"]);
   const value = comparison.tables.find(({ key }) => key === "gsm8k/accuracy")?.rows.find((row) => row.federation === "gsm8k-3" && row.method === "prompt")?.cells.federated?.values.find(({ seed }) => seed === 2);
   expect(of[3]).toMatchObject({ value: String(value?.value), low: String(value?.low), high: String(value?.high), n: "200" });
+  const clients = comparison.clients.filter(({ federation, method, seed }) => federation === "gsm8k-3" && method === "prompt" && seed === 2);
+  const ofClients = lines.filter((line) => line["federation"] === "gsm8k-3" && line["method"] === "prompt" && line["seed"] === "2" && line["client"] !== "");
+  expect(ofClients.map((line) => [line["scenario"], line["client"], line["measure"], line["value"], line["n"]])).toEqual(clients.map(({ scenario, client, key, value, questions }) => [scenario, client, key, String(value), String(questions)]));
+  expect(clients.length).toBeGreaterThan(3);
   expect(new Set(lines.filter((line) => line["federation"] === "x").map((line) => line["settings"]))).toEqual(new Set(["training.learning_rate=0.5", "training.learning_rate=0.25"]));
 });

@@ -121,6 +121,15 @@ describe.skipIf(!here)("with the data beside the project and all walls (skipped 
     expect(Object.keys(TOOLCHAINS)).toContain("rust");
   });
 
+  test.skipIf(onPath("python3") === undefined)("the reference's protocol drops non-breaking spaces, which are no Python", async () => {
+    for (const [benchmark, file] of [[humaneval, "humaneval/HumanEval.jsonl"], [humanevalX, "humaneval-x/humaneval_python.jsonl"]] as const) {
+      const languages = benchmark === humanevalX ? { languages: ["python"] } : {};
+      const hard = answers((await canonical(file, 0)).replace("for ", "for\u00a0 "));
+      const judged = async (compat: string): Promise<unknown[]> => outcomes(await written(await benchmark.open(benchmark.schema.parse({ ...languages, compat }) as never, context), 0).judge(hard, { signal }));
+      expect([await judged("fsllm"), await judged("none")]).toEqual([["passed"], ["failed"]]);
+    }
+  }, 60_000);
+
   test("figures are given over all and for each language", async () => {
     const opened = await openX({ languages: ["python"] });
     const judged = opened.questions.slice(0, 4).map(({ id, facts }, i) => ({ id, facts, judgement: { parsed: null, scores: { "pass@1": i === 0 ? 1 : 0 } } }));
