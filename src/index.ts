@@ -27,6 +27,7 @@ export type { Experiment, ExperimentConfig } from "./app/experiment/schema.ts";
 export { summarise } from "./app/experiment/summary.ts";
 export type { Figure, ResultRow, RunSummary } from "./app/experiment/summary.ts";
 export { machine, versions } from "./app/experiment/versions.ts";
+export { flushDenormals } from "./engine/runtime/denormals.ts";
 export { askBenchmark, evaluate } from "./llm/evaluation/evaluate.ts";
 export type { BenchmarkRequest, BenchmarkResult, EvaluateOptions, EvaluationListener, EvaluationProgress } from "./llm/evaluation/evaluate.ts";
 export type { Benchmark, Figure as BenchmarkFigure, Question } from "./llm/evaluation/benchmark.ts";

@@ -9,6 +9,7 @@ export { verifyGraph } from "./graph/verify.ts";
 export { gradient } from "./passes/gradient.ts";
 export { recompute } from "./passes/recompute.ts";
 export { optimizerGraph } from "./passes/optimizers.ts";
+export { flushDenormals } from "./runtime/denormals.ts";
 export { openSession } from "./runtime/onnx-session.ts";
 export type { Session } from "./runtime/onnx-session.ts";
 export { evaluateReference, toReference } from "./runtime/reference.ts";

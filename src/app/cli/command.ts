@@ -25,6 +25,8 @@ export interface CommandSpec<Options extends Readonly<Record<string, OptionSpec>
   readonly examples: readonly string[];
   /** More words for the command's own help. */
   readonly details?: string;
+  /** Whether it runs models: the process then takes denormals for zero. */
+  readonly runsModels?: true;
   readonly run: (input: { readonly args: readonly string[]; readonly options: OptionValues<Options> }, context: Context) => Promise<void>;
 }
 

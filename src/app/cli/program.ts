@@ -5,6 +5,7 @@ import type { CommandSpec, OptionSpec } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
 import type { Context } from "./context.ts";
 import { FedtuneError } from "../../core/index.ts";
+import { flushDenormals } from "../../engine/index.ts";
 
 const SUMMARY = "Fine-tunes one language model together with many parties whose data never leaves them.";
 const EXIT_CODES = "Exit codes: 0 done, 1 fault in the program, 2 wrong use or config,\n3 data, 4 model or adapter, 5 resources, 6 federation,\n130 interrupted (the run resumes).";
@@ -35,6 +36,7 @@ function addCommand(program: Command, name: string, { spec, context }: { readonl
   command.action(async () => {
     const given: Readonly<Record<string, unknown>> = command.opts();
     const options = Object.fromEntries(Object.entries(spec.options).map(([key, option]) => [key, checkOption(`fedtune ${name}`, option, given[key])]));
+    if (spec.runsModels === true) await flushDenormals();
     await spec.run({ args: command.args, options }, context);
   });
 }

@@ -19,6 +19,7 @@ function namedAdapters(given: readonly string[], adapterName: (folder: string) =
 
 export const api = defineCommand({
   summary: "serve a model and adapters by OpenAI's protocol",
+  runsModels: true,
   details:
     "Answers /v1/models, /v1/completions (with logprobs and echo) and /v1/chat/completions, streaming or whole; requests of many callers grow together. Each adapter is a model of its own name beside the base. Only this machine reaches it unless --host says otherwise, which needs a key. Nothing that is asked is logged. docs/api.md says how evaluation harnesses and chat front ends are pointed at it.",
   arguments: [["<model>", "folder of a Hugging Face model, or its id on the Hub"]],

@@ -10,6 +10,7 @@ const optionalCount = z.coerce.number().int().min(1).optional();
 
 export const bench = defineCommand({
   summary: "measure training steps, rounds, generation and start-up on this machine",
+  runsModels: true,
   details:
     "`step` takes LoRA steps (q_proj and v_proj) and prints their time, rate and memory, in the fields of the PyTorch comparison, and the share of that time which bare products of the same shapes take; with `--sweep`, the cost of a token as one size grows, and its exponent. `round` takes rounds of clients that train nothing: what the federation itself costs; with `--data`, of clients that take `--steps` steps of one example each on rows of the file. `generate` writes greedily: tokens a second over the prompts (prefill) and after (decode). `load` prints the time until a model is ready, and the private memory that a first and a second session add.",
   arguments: [["<what>", "step, round, generate or load"]],

@@ -8,6 +8,7 @@ import { textOptions, toTextOptions } from "../text-options.ts";
 
 export const chat = defineCommand({
   summary: "talk with a model and, if wanted, an adapter",
+  runsModels: true,
   details: "Uses the model's chat template and remembers the conversation. /reset forgets it, /exit or Ctrl-D ends. From a pipe each line is one message.",
   options: {
     system: { flags: "--system <text>", description: "system prompt", schema: text },

@@ -7,6 +7,7 @@ import { packagePath } from "../package-root.ts";
 
 export const demo = defineCommand({
   summary: "a federation of eight in under a minute, without a download",
+  runsModels: true,
   details: "Eight characters of Shakespeare's plays teach a 0.26 M-parameter story model how they speak, and none hands over a line. The run goes into ./runs.",
   arguments: [["[key=value...]", "fields of the demo's config to set"]],
   options: {},

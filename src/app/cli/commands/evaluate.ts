@@ -14,6 +14,7 @@ const optionalCount = z.coerce.number().int().min(1).optional();
 
 export const evaluate = defineCommand({
   summary: "judge a model by benchmarks: loss, knowledge, reasoning, code, your own questions",
+  runsModels: true,
   details:
     "Names of benchmarks, and settings as key=value: `shots=3` for all of them, `mmlu.shots=3` for one. Every prompt, answer and what was read from it is written to --out, one JSON line a question, and every figure has a 95 % confidence interval. Files of benchmarks are those of `fedtune data`: in the folder that FEDTUNE_DATA names, else fetched once where that is possible; path=… gives one of your own. docs/evaluation.md says what each benchmark measures.",
   arguments: [["[benchmark...]", "names, and settings as key=value"]],

@@ -8,6 +8,7 @@ import { textOptions, toTextOptions } from "../text-options.ts";
 
 export const generate = defineCommand({
   summary: "continue a prompt with a model and, if wanted, an adapter",
+  runsModels: true,
   details: "The prompt is taken as it is; `fedtune chat` uses the model's chat template.",
   options: {
     prompt: { flags: "--prompt <text>", description: "text to continue", schema: z.string("expected a prompt").min(1) },

@@ -6,6 +6,7 @@ import { followRun, shortPath } from "../follow-run.ts";
 
 export const resume = defineCommand({
   summary: "go on with a run that was interrupted",
+  runsModels: true,
   details: "A run or a matrix. The run ends with the same adapter, to the byte, as if nothing had happened. It is refused where model, data or plan have changed since.",
   arguments: [["<run>", "folder of the run, or of a matrix of them"]],
   options: {},

@@ -7,6 +7,7 @@ import { followRun } from "../follow-run.ts";
 
 export const run = defineCommand({
   summary: "run an experiment",
+  runsModels: true,
   details: "A config with `matrix:` is worked off cell by cell; cells that an equal run has done already are not done again. Fields of the config can be set on the command line: federation.rounds=3 training.learning_rate=1e-4. Paths in the config are relative to the config, on the command line to the working directory.",
   arguments: [
     ["<file>", "experiment (YAML)"],
