@@ -29,7 +29,7 @@ export async function benchLoad({ model, precision, tokens, rank, repeats, threa
   const modelFolder = isShape(model) ? shapeFolder(model) : resolve(model);
   const architecture = await openArchitecture(modelFolder);
   const parameters = architecture.tensors.reduce((sum, { shape }) => sum + shape.reduce((n, d) => n * d, 1), 0);
-  const runtime = await resolveRuntime(runtimeSchema.parse({ threads: threads ?? "auto", base_precision: precision }), { hiddenSize: readModelFacts(modelFolder).hiddenSize, clients: 1, stepTokens: tokens, parameters, ...(isShape(model) ? {} : { opened: { folder: modelFolder, model: architecture } }) });
+  const runtime = await resolveRuntime(runtimeSchema.parse({ threads: threads ?? "auto", base_precision: precision }), { hiddenSize: readModelFacts(modelFolder).hiddenSize, clients: 1, stepTokens: tokens, parameters, linears: architecture.linears, ...(isShape(model) ? {} : { opened: { folder: modelFolder, model: architecture } }) });
   const setup = {
     modelFolder, runtime, data: NO_EXAMPLES, packTokens: tokens, seed: 0, training: trainingSchema.parse({}),
     adapter: adapterSchema.parse({ r: rank, lora_alpha: 2 * rank, target_modules: ["q_proj", "v_proj"] }),

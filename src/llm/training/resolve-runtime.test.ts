@@ -23,6 +23,20 @@ test("a model's width decides how many tokens a pass takes", async () => {
   expect(await tokens(64)).toBeGreaterThan(await tokens(512));
 });
 
+test("a pass takes fewer tokens where the budget for activations would not hold those of more, on a CPU", async () => {
+  /** The linear modules of so many layers of a Llama, and an output embedding, which takes no part. */
+  const layers = (count: number, { width, keys, inner }: { readonly width: number; readonly keys: number; readonly inner: number }) => {
+    const module = (inFeatures: number, outFeatures: number) => ({ inFeatures, outFeatures, isHead: false });
+    const layer = [module(width, width), module(width, keys), module(width, keys), module(width, width), module(width, inner), module(width, inner), module(inner, width)];
+    return [...Array.from({ length: count }, () => layer).flat(), { inFeatures: width, outFeatures: 50_000, isHead: true }];
+  };
+  const tokens = async (facts: Partial<Parameters<typeof resolveRuntime>[1]>, activation_memory = "auto"): Promise<number> =>
+    (await resolveRuntime(runtimeSchema.parse({ activation_memory }), { hiddenSize: 576, clients: 1, stepTokens: 1, ...facts })).tokensPerMicroBatch;
+  const small = { linears: layers(8, { width: 512, keys: 128, inner: 1408 }), parameters: 26e6 };
+  const large = { linears: layers(30, { width: 576, keys: 192, inner: 1536 }), parameters: 135e6 };
+  expect([await tokens(small), await tokens(large), await tokens({ ...large, device: "webgpu" }), await tokens(large, "none"), await tokens(large, "640MB"), await tokens(large, "600MB")]).toEqual([512, 256, 512, 512, 512, 256]);
+});
+
 test("activations may take half of the base in float32, within bounds, unless a size is set or none", async () => {
   const bytes = async (activation_memory: string, parameters: number): Promise<number | undefined> =>
     (await resolveRuntime(runtimeSchema.parse({ activation_memory }), { hiddenSize: 64, clients: 1, stepTokens: 1, parameters })).activationBytes;

@@ -9,6 +9,7 @@ import { thisMachine } from "../../engine/runtime/machine-devices.ts";
 import type { ChosenDevice } from "../../engine/runtime/choose-device.ts";
 import type { MachineDevices } from "../../engine/runtime/machine-devices.ts";
 import type { Device } from "../../engine/graph/onnx/emitter.ts";
+import type { LinearModule } from "../architectures/sites.ts";
 import { byteDType, type BasePrecision, type HeldPrecision } from "../architectures/quantized-weights.ts";
 import { chooseFloat32Modules, type OpenedFolder } from "./float32-modules.ts";
 import type { ResolvedRuntime } from "./setup.ts";
@@ -24,6 +25,8 @@ export interface RuntimeFacts {
   readonly stepTokens: number;
   /** Parameters of the base. */
   readonly parameters?: number;
+  /** The model's linear modules, where it trains: how much a token leaves for the backward pass goes by their widths. */
+  readonly linears?: readonly Pick<LinearModule, "inFeatures" | "outFeatures" | "isHead">[];
   /** What `chooseDevice` chose; absent: the CPU. */
   readonly device?: Device;
   /** What `resolveCompute` gave; absent: float32. */
@@ -34,8 +37,8 @@ export interface RuntimeFacts {
 
 /** Below this width a pass is bound by the number of nodes, not by arithmetic. */
 const TINY_WIDTH = 128;
-/** Tokens of one pass: half the memory of 1,024 at nearly the same speed (docs/benchmarks.md). */
-const TOKENS = { tiny: 2048, other: 512 } as const;
+/** Tokens of one pass: half the memory of 1,024 at nearly the same speed (docs/benchmarks.md); the fewer where the budget would make a pass of more compute a part of them twice. */
+const TOKENS = { tiny: 2048, other: [512, 256] } as const;
 /**
  * Clients side by side pay where a client's own step is too small to fill a pass: 2.4 times the speed at 60 tokens a step,
  * 1.4 at 120, 0.6 at 480 (story model, docs/benchmarks.md).
@@ -49,6 +52,18 @@ function activationBytes(setting: RuntimeSettings["activation_memory"], baseByte
   if (setting === "none") return undefined;
   if (setting !== "auto") return parseSize(setting);
   return Math.floor(Math.min(totalmem() * ACTIVATIONS.machineShare, Math.max(ACTIVATIONS.leastBytes, ACTIVATIONS.baseShare * baseBytes)));
+}
+
+/** About how much a token leaves for the backward pass of a training pass: what goes into its linear modules and what comes out of them (within a tenth of what two models were seen to take; LOG.md). */
+function bytesOfToken(linears: RuntimeFacts["linears"] = [], compute: ComputeDType): number {
+  return linears.reduce((sum, { inFeatures, outFeatures, isHead }) => sum + (isHead ? 0 : inFeatures + outFeatures), 0) * bytesPerElement(compute);
+}
+
+/** The largest pass of those tried that fits the budget whole. */
+function tokensOfPass({ hiddenSize, linears, device = "cpu", compute = "float32" }: RuntimeFacts, budget = Infinity): number {
+  if (hiddenSize <= TINY_WIDTH) return TOKENS.tiny;
+  const [most, fewer] = TOKENS.other;
+  return device === "cpu" && most * bytesOfToken(linears, compute) > budget ? fewer : most;
 }
 
 /**
@@ -75,7 +90,8 @@ export async function requireExact(held: HeldPrecision, isExact: (dtype: ByteDTy
  * The settings with every `auto` replaced. A group is never larger than the clients of a round.
  * @throws what `holdPrecision` and `chooseFloat32Modules` throw
  */
-export async function resolveRuntime(settings: RuntimeSettings, { hiddenSize, clients, stepTokens, parameters = 0, device = "cpu", compute = "float32", opened }: RuntimeFacts): Promise<ResolvedRuntime> {
+export async function resolveRuntime(settings: RuntimeSettings, facts: RuntimeFacts): Promise<ResolvedRuntime> {
+  const { hiddenSize, clients, stepTokens, parameters = 0, device = "cpu", compute = "float32", opened } = facts;
   const tiny = hiddenSize <= TINY_WIDTH;
   const { threads, clients_side_by_side: sideBySide, tokens_per_micro_batch: tokens } = settings;
   const bytes = activationBytes(settings.activation_memory, bytesPerElement(compute) * parameters);
@@ -89,7 +105,7 @@ export async function resolveRuntime(settings: RuntimeSettings, { hiddenSize, cl
     compute,
     threads: threads === "auto" ? availableParallelism() : threads,
     clientsSideBySide: Math.max(1, Math.min(clients, sideBySide === "auto" ? fitting : sideBySide)),
-    tokensPerMicroBatch: tokens === "auto" ? (tiny ? TOKENS.tiny : TOKENS.other) : tokens,
+    tokensPerMicroBatch: tokens === "auto" ? tokensOfPass(facts, bytes) : tokens,
     ...(bytes === undefined ? {} : { activationBytes: bytes }),
   };
 }
