@@ -1,6 +1,6 @@
 /**
  * `npm run bench:peers [-- --runs 5 --only step,rows,round,generate,memory,load,sweep,evaluate --out docs/benchmarks.md]`: fedtune and
- * its peers (PyTorch with PEFT, Flower, transformers) on the same work, one after the other in turns so that both see the same machine.
+ * its peers (PyTorch with PEFT, Flower, transformers) on the same work, fedtune as it is installed, one after the other in turns so that both see the same machine.
  * Keeps every run as a JSON line in `--record`, from where a contest that was cut off goes on (`--fresh` begins anew), and writes
  * the tables between markers into `--out`. Modes of PyTorch are tried once each; eager float32, the best float32 and the best go on.
  * The peers are those of ../shared/bench and tools/bench; FEDTUNE_PYTHON names an interpreter that has their packages, else a
@@ -16,6 +16,7 @@ import { sha256 } from "../src/core/base/hash.ts";
 import { machine, versions } from "../src/index.ts";
 import { compete, execute, scout } from "./bench/contest.ts";
 import type { Arena, Contestant, Standing } from "./bench/contest.ts";
+import { installPackage } from "./bench/installed.ts";
 import { openRecord } from "./bench/record.ts";
 import { contestTable, formatNumber, markdownTable, replaceSection } from "./bench/tables.ts";
 import type { Column } from "./bench/tables.ts";
@@ -54,7 +55,8 @@ if (!existsSync(folder)) {
   process.exit(2);
 }
 const python = findPython({ name: "bench-peers", packages: [...PACKAGES, "flwr[simulation]==1.41.0"] });
-const fedtune = [process.execPath, join(root, "bin", "fedtune.mjs"), "bench"];
+const program = [process.execPath, installPackage(root, join(root, "runs", "installed"))];
+const fedtune = [...program, "bench"];
 const data = join(shared, "data", "dolly15k", "dolly15k-fedit10.jsonl");
 const modelFolder = (name: string): string => join(shared, "models", name);
 const isPeer = (name: string): boolean => !name.startsWith("fedtune");
@@ -195,7 +197,7 @@ function evaluateTables(): string {
     { what: "gsm8k", title: "GSM8K, 8-shot, at most 256 new tokens", own: ["gsm8k", "--limit", values.questions] },
   ];
   return cases.map(({ what, title, own }) => {
-    const asked: Contestant = { name: "fedtune", command: [process.execPath, join(root, "bin", "fedtune.mjs"), "evaluate", ...own, "--model", model, "--out", out, "--json"], environment: { FEDTUNE_DATA: join(shared, "data") } };
+    const asked: Contestant = { name: "fedtune", command: [...program, "evaluate", ...own, "--model", model, "--out", out, "--json"], environment: { FEDTUNE_DATA: join(shared, "data") } };
     // Writes the prompts that the peer reads.
     execute(asked, { folder });
     const peer: Contestant = { name: "transformers, one at a time", command: [python, join(root, "tools", "bench", "peer_evaluate.py"), "--what", what, "--model", model, "--answers", join(out, `${what}.jsonl`), "--limit", values["peer-questions"]] };

@@ -2,6 +2,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
+import { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { relativeError } from "../../../../test/support/numbers.ts";
 import { drawRows, drawTensor } from "../../../../test/support/tensors.ts";
@@ -13,7 +14,7 @@ import { evaluateReference, toReference } from "../../runtime/reference.ts";
 import { GraphBuilder } from "../builder.ts";
 import { add, isFinite, linearCrossEntropy, matMul, mul, quantizedMatMul, reshape, scatterRows, sin, where } from "../operations.ts";
 import type { Graph } from "../types.ts";
-import { encodeOnnx } from "./encode.ts";
+import { encodeOnnx, type EncodeOptions } from "./encode.ts";
 import { ModelProtoSchema } from "./onnx_pb.js";
 
 const NOWHERE = (name: string): never => {
@@ -40,6 +41,33 @@ describe("8-bit products one after another", () => {
     const made = node.filter(({ opType }) => opType === "Reshape" || opType === "Expand").flatMap((n) => n.output);
     expect(made.length).toBeGreaterThanOrEqual(7);
     expect(made.filter((name) => !known.has(name))).toEqual([]);
+  });
+});
+
+describe("a graph of very many nodes", () => {
+  const chain = (nodes: number): Graph => {
+    const builder = new GraphBuilder();
+    const x = builder.input("x", "float32", ["T", 3]);
+    let y = x;
+    for (let i = 0; i < nodes; i++) y = add(y, x);
+    builder.output("y", y);
+    return builder.finish();
+  };
+  const shapesOf = (graph: Graph, options: EncodeOptions): number => {
+    const { input, output, valueInfo } = must(fromBinary(ModelProtoSchema, encodeOnnx(graph, NOWHERE, options)).graph, "graph");
+    return [...input, ...output, ...valueInfo].filter(({ type }) => type?.value.case === "tensorType" && type.value.value.shape !== undefined).length;
+  };
+
+  test("says no shapes where memory is to be saved, and only there", () => {
+    const [many, few] = [chain(9000), chain(100)];
+    expect([shapesOf(many, { saves: "memory" }), shapesOf(many, { saves: "time" }), shapesOf(many, { saves: "memory", device: "webgpu" }), shapesOf(few, { saves: "memory" })]).toEqual([0, 9002, 9002, 102]);
+  });
+
+  test("runs without them", async () => {
+    const session = await InferenceSession.create(encodeOnnx(chain(9000), NOWHERE, { saves: "memory" }));
+    const { y } = await session.run({ x: new OrtTensor("float32", Float32Array.of(1, 2, 3, 4, 5, 6), [2, 3]) });
+    expect([y?.dims, [...(y?.data ?? [])]]).toEqual([[2, 3], [9001, 18_002, 27_003, 36_004, 45_005, 54_006]]);
+    await session.release();
   });
 });
 

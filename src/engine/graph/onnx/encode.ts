@@ -39,6 +39,12 @@ function encodeType(name: string, { dtype, shape }: TensorType): ValueInfoProto 
   return create(ValueInfoProtoSchema, { name, type: typeProto({ dtype, shape }) });
 }
 
+/** Of a value whose shape stays unsaid. */
+function encodeDType(name: string, { dtype }: TensorType): ValueInfoProto {
+  const tensorType = create(TypeProto_TensorSchema, { elemType: ONNX_TYPES[dtype] });
+  return create(ValueInfoProtoSchema, { name, type: create(TypeProtoSchema, { value: { case: "tensorType", value: tensorType } }) });
+}
+
 function typeProto({ dtype, shape }: TensorType): TypeProto {
   const dim = shape.map((d) =>
     create(TensorShapeProto_DimensionSchema, { value: typeof d === "number" ? { case: "dimValue", value: BigInt(d) } : { case: "dimParam", value: d } }),
@@ -52,6 +58,11 @@ function typeProto({ dtype, shape }: TensorType): TypeProto {
  * open a session (LOG.md).
  */
 const PLANNED_NODES = { time: 512, memory: 16 } as const;
+/**
+ * Graphs of so many nodes that save memory say no shapes at all: the planner compares a value whose shape it knows with every buffer
+ * freed before, which takes longest where few may be shared. In smaller ones the shapes that it infers by itself cost more (LOG.md).
+ */
+const UNSHAPED_FROM = 9000;
 
 export interface EncodeOptions {
   /** Default: the CPU. */
@@ -191,6 +202,8 @@ export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocatio
   const emitter = new Emitter(device);
   const names = new Map<number, string>();
   const typeOf = (id: number): TensorType => must(graph.values[id], `value ${id}`);
+  const unshaped = saves === "memory" && device === "cpu" && graph.nodes.length >= UNSHAPED_FROM;
+  const encodeValue = unshaped ? encodeDType : encodeType;
   const used = new Set([...graph.nodes.flatMap((n) => n.inputs), ...graph.outputs.map((o) => o.id)]);
   for (const { id, name } of [...graph.inputs, ...graph.weights]) names.set(id, name);
   for (const { id, name } of graph.inputs) emitter.learnSymbols(name, typeOf(id));
@@ -227,9 +240,9 @@ export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocatio
       // graph's order, each when something needs it: gradients of parameters at once, values made again as late as can be.
       node: emitter.nodes.toReversed(),
       initializer: [...emitter.initializers, ...graph.weights.map(({ id, name }) => encodeWeight(name, typeOf(id), locate(name)))],
-      input: graph.inputs.map(({ id, name }) => encodeType(name, typeOf(id))),
-      output: graph.outputs.map(({ id, name }) => encodeType(name, typeOf(id))),
-      valueInfo: emitter.valueInfo,
+      input: graph.inputs.map(({ id, name }) => encodeValue(name, typeOf(id))),
+      output: graph.outputs.map(({ id, name }) => encodeValue(name, typeOf(id))),
+      valueInfo: unshaped ? [] : emitter.valueInfo,
     }),
   });
   return toBinary(ModelProtoSchema, model);
