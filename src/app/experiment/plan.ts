@@ -37,6 +37,8 @@ const resolvedSchema = z.strictObject({
   float32_modules: z.array(z.string()).optional(),
   clients_side_by_side: positive,
   tokens_per_micro_batch: positive,
+  /** Passes of a step that run at the same time; absent: 1. */
+  data_parallel: positive.optional(),
   /** Most memory for the values of a training pass; absent: no limit. */
   activation_bytes: positive.optional(),
   /** Longest row of tokens that examples are packed into. */
@@ -70,6 +72,7 @@ export async function resolvePlan(config: ExperimentConfig, { model, data, devic
       ...(runtime.float32Modules === undefined ? {} : { float32_modules: [...runtime.float32Modules] }),
       clients_side_by_side: runtime.clientsSideBySide,
       tokens_per_micro_batch: runtime.tokensPerMicroBatch,
+      ...(runtime.dataParallel === undefined ? {} : { data_parallel: runtime.dataParallel }),
       ...(runtime.activationBytes === undefined ? {} : { activation_bytes: runtime.activationBytes }),
       pack_tokens: packTokens,
       model_folder: model.folder,
@@ -93,7 +96,7 @@ function longestExample({ dataset: { offsets } }: PreparedData): number {
 
 /** What a trainer needs to know of a plan's automatic choices. */
 export function runtimeOf({ resolved }: Plan): ResolvedRuntime {
-  return { device: resolved.device, threads: resolved.threads, basePrecision: resolved.base_precision, ...(resolved.float32_modules === undefined ? {} : { float32Modules: resolved.float32_modules }), compute: resolved.compute, clientsSideBySide: resolved.clients_side_by_side, tokensPerMicroBatch: resolved.tokens_per_micro_batch, ...(resolved.activation_bytes === undefined ? {} : { activationBytes: resolved.activation_bytes }) };
+  return { device: resolved.device, threads: resolved.threads, basePrecision: resolved.base_precision, ...(resolved.float32_modules === undefined ? {} : { float32Modules: resolved.float32_modules }), compute: resolved.compute, clientsSideBySide: resolved.clients_side_by_side, tokensPerMicroBatch: resolved.tokens_per_micro_batch, ...(resolved.data_parallel === undefined ? {} : { dataParallel: resolved.data_parallel }), ...(resolved.activation_bytes === undefined ? {} : { activationBytes: resolved.activation_bytes }) };
 }
 
 /** SHA-256 of all that decides about the result: not how many workers do the work, nor where it is written. */

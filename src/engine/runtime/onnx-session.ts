@@ -127,25 +127,30 @@ function hasTwins({ nodes }: Graph): boolean {
   return new Set(nodes.map(({ op, inputs, attributes }) => `${op} ${inputs.join(",")} ${JSON.stringify(attributes)}`)).size < nodes.length;
 }
 
+/** A model as onnxruntime takes it: data that may be sent to another thread. */
+export interface EncodedSession {
+  readonly model: Uint8Array;
+  readonly options: InferenceSession.SessionOptions;
+}
+
 /**
- * Opens a graph. Prepacking stays off so that weights remain shared pages of their file; the memory pattern stays off
- * because shapes change from run to run.
+ * A graph's model and how it is opened. Prepacking stays off so that weights remain shared pages of their file; the memory pattern
+ * stays off because shapes change from run to run.
  */
-export async function openSession(graph: Graph, options: SessionOptions): Promise<Session> {
+export function encodeSession(graph: Graph, { threads, weights, device = "cpu", resident, profile }: SessionOptions): EncodedSession {
   verifyGraph(graph);
-  const { weights, device = "cpu", resident } = options;
   const recomputes = hasTwins(graph);
-  const bytes = encodeOnnx(graph, (name) => must(weights, `weights for ${name}`).locate(name), { device, saves: recomputes ? "memory" : "time" });
-  try {
-    const session = await InferenceSession.create(bytes, {
+  return {
+    model: encodeOnnx(graph, (name) => must(weights, `weights for ${name}`).locate(name), { device, saves: recomputes ? "memory" : "time" }),
+    options: {
       ...deviceOptions(device),
-      intraOpNumThreads: options.threads,
+      intraOpNumThreads: threads,
       interOpNumThreads: 1,
       executionMode: "sequential",
       graphOptimizationLevel: "all",
       enableMemPattern: false,
       ...(resident === undefined || device !== "webgpu" ? {} : { preferredOutputLocation: Object.fromEntries(resident.outputs.map((name) => [name, "gpu-buffer" as const])) }),
-      ...(options.profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: options.profile }),
+      ...(profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: profile }),
       extra: {
         ...(recomputes ? { optimization: { disable_specified_optimizers: "CommonSubexpressionElimination" } } : {}),
         session: {
@@ -154,7 +159,15 @@ export async function openSession(graph: Graph, options: SessionOptions): Promis
           ...(weights === undefined ? {} : { model_external_initializers_file_folder_path: weights.folder }),
         },
       },
-    });
+    },
+  };
+}
+
+/** Opens a graph on the calling thread. */
+export async function openSession(graph: Graph, options: SessionOptions): Promise<Session> {
+  const encoded = encodeSession(graph, options);
+  try {
+    const session = await InferenceSession.create(encoded.model, encoded.options);
     if (graph.nodes.length > LARGE_GRAPH) collectGarbage();
     return new OnnxSession(session, graph, options);
   } catch (cause) {

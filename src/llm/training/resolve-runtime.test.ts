@@ -45,6 +45,25 @@ test("activations may take half of the base in float32, within bounds, unless a 
   for (const wrong of ["512", "MB", "-1MB", "1.MB"]) await expect(bytes(wrong, 1)).rejects.toThrow("expected a size such as 512MB or 1.5GB");
 });
 
+test("passes of a step go side by side where there are several, on threads to share out, and the base is rounded or small", async () => {
+  const resolved = async (settings: object, facts: Partial<Parameters<typeof resolveRuntime>[1]> = {}) =>
+    await resolveRuntime(runtimeSchema.parse({ threads: 4, base_precision: "int4", ...settings }), { hiddenSize: 576, clients: 1, stepTokens: 1024, parameters: 135e6, ...facts });
+  const sessions = async (...args: Parameters<typeof resolved>): Promise<number | undefined> => (await resolved(...args)).dataParallel;
+  expect(await sessions({})).toBe(2);
+  expect(await sessions({}, { stepTokens: 500 })).toBeUndefined();
+  expect(await sessions({}, { hiddenSize: 64 })).toBeUndefined();
+  expect(await sessions({}, { device: "webgpu" })).toBeUndefined();
+  expect(await sessions({ threads: 1 })).toBeUndefined();
+  expect([await sessions({ base_precision: "float32" }), await sessions({ base_precision: "float32" }, { parameters: 26e6 })]).toEqual([undefined, 2]);
+  expect([await sessions({ data_parallel: 3, base_precision: "float32" }), await sessions({ data_parallel: 9 }), await sessions({ data_parallel: 1 }), await sessions({ data_parallel: 2, threads: 1 })]).toEqual([3, 4, undefined, undefined]);
+});
+
+test("what activations may take is for all passes at once where it is set, and three fifths for each of two where it is chosen", async () => {
+  const bytes = async (activation_memory: string): Promise<number | undefined> =>
+    (await resolveRuntime(runtimeSchema.parse({ threads: 2, base_precision: "int4", activation_memory }), { hiddenSize: 576, clients: 1, stepTokens: 1024, parameters: 200e6 })).activationBytes;
+  expect([await bytes("320MB"), await bytes("auto"), await bytes("none")]).toEqual([160e6, 240e6, undefined]);
+});
+
 test("8 bits are held in the first form whose products are exact, other precisions as asked", async () => {
   const exactIn = (...dtypes: readonly string[]) => (dtype: string): Promise<boolean> => Promise.resolve(dtypes.includes(dtype));
   expect(await holdPrecision("int8", exactIn("int8", "uint8"))).toBe("int8");

@@ -45,6 +45,12 @@ const TOKENS = { tiny: 2048, other: [512, 256] } as const;
  */
 const SIDE_BY_SIDE = { tokens: 480, most: 8 } as const;
 
+/**
+ * Two sessions of half the threads do more than one of all (docs/benchmarks.md); more were not tried. A second one maps the base
+ * again, which counts as resident memory, so by itself only where the base is rounded or small.
+ */
+const DATA_PARALLEL = { sessions: 2, baseBytes: 256e6, share: 0.6 } as const;
+
 /** Activations may take half of the base in the dtype that is computed in, which is needed anyway; small models get room to keep everything. */
 const ACTIVATIONS = { baseShare: 0.5, leastBytes: 256e6, machineShare: 0.25 } as const;
 
@@ -64,6 +70,14 @@ function tokensOfPass({ hiddenSize, linears, device = "cpu", compute = "float32"
   if (hiddenSize <= TINY_WIDTH) return TOKENS.tiny;
   const [most, fewer] = TOKENS.other;
   return device === "cpu" && most * bytesOfToken(linears, compute) > budget ? fewer : most;
+}
+
+/** Passes at the same time: where a step has as many, on threads that can be shared out. Devices of their own share nothing. */
+function dataParallelOf(asked: RuntimeSettings["data_parallel"], { threads, tokens, basePrecision }: { readonly threads: number; readonly tokens: number; readonly basePrecision: HeldPrecision }, { hiddenSize, stepTokens, parameters = 0, device = "cpu", compute = "float32" }: RuntimeFacts): number {
+  if (device !== "cpu") return 1;
+  if (asked !== "auto") return Math.min(asked, threads);
+  const isLight = basePrecision !== "float32" || bytesPerElement(compute) * parameters <= DATA_PARALLEL.baseBytes;
+  return isLight && hiddenSize > TINY_WIDTH && stepTokens > tokens ? Math.min(DATA_PARALLEL.sessions, threads) : 1;
 }
 
 /**
@@ -98,15 +112,22 @@ export async function resolveRuntime(settings: RuntimeSettings, facts: RuntimeFa
   const fitting = tiny ? Math.min(SIDE_BY_SIDE.most, Math.floor(SIDE_BY_SIDE.tokens / stepTokens)) : 1;
   const basePrecision = await holdPrecision(settings.base_precision);
   const float32Modules = opened === undefined ? [] : await chooseFloat32Modules(settings.float32_modules, basePrecision, opened);
+  const tokensPerMicroBatch = tokens === "auto" ? tokensOfPass(facts, bytes) : tokens;
+  const allThreads = threads === "auto" ? availableParallelism() : threads;
+  const dataParallel = dataParallelOf(settings.data_parallel, { threads: allThreads, tokens: tokensPerMicroBatch, basePrecision }, facts);
+  // What is set is for all passes at once; what is chosen here is a little more for several than for one.
+  const share = dataParallel === 1 ? 1 : settings.activation_memory === "auto" ? DATA_PARALLEL.share : 1 / dataParallel;
+  const bytesOfPass = bytes === undefined ? undefined : Math.floor(bytes * share);
   return {
     device,
     basePrecision,
     ...(float32Modules.length === 0 ? {} : { float32Modules }),
     compute,
-    threads: threads === "auto" ? availableParallelism() : threads,
+    threads: allThreads,
+    ...(dataParallel === 1 ? {} : { dataParallel }),
     clientsSideBySide: Math.max(1, Math.min(clients, sideBySide === "auto" ? fitting : sideBySide)),
-    tokensPerMicroBatch: tokens === "auto" ? tokensOfPass(facts, bytes) : tokens,
-    ...(bytes === undefined ? {} : { activationBytes: bytes }),
+    tokensPerMicroBatch,
+    ...(bytesOfPass === undefined ? {} : { activationBytes: bytesOfPass }),
   };
 }
 

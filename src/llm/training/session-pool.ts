@@ -6,6 +6,7 @@ import { optimizerGraph, optimizerState } from "../../engine/passes/optimizers.t
 import { openDeviceMemory } from "../../engine/runtime/device-memory.ts";
 import { openSession } from "../../engine/runtime/onnx-session.ts";
 import type { Session } from "../../engine/runtime/onnx-session.ts";
+import { openReplica, type Replica } from "../../engine/runtime/replica.ts";
 import type { DeviceMemory } from "../../engine/runtime/resident.ts";
 import { decodeGraph, encoderGraph, generateGraph, lossGraph, prefixGraph, trainGraph } from "./graphs.ts";
 import type { AdaptedModel, MaskInput } from "./graphs.ts";
@@ -22,11 +23,21 @@ export interface PoolOptions extends AdaptedModel {
   readonly packTokens: number;
 }
 
+/** A session that trains, and what belongs to it. */
+export interface TrainingSession {
+  readonly session: Session;
+  /** What else runs its passes at the same time. */
+  readonly replicas: readonly Replica[];
+  /** The masks that a run is fed. */
+  readonly masks: readonly MaskInput[];
+}
+
 /** Holds sessions; disposing of it frees them all. */
 export class SessionPool implements Disposable, AsyncDisposable {
   readonly #options: PoolOptions;
   readonly #open = new Map<string, Promise<Session>>();
-  readonly #masks = new Map<boolean, readonly MaskInput[]>();
+  readonly #training = new Map<boolean, Promise<TrainingSession>>();
+  readonly #replicas: Promise<Replica>[] = [];
   #disposed = false;
   /** Where parameters, gradients and moments stay between runs. */
   readonly memory: DeviceMemory;
@@ -36,13 +47,13 @@ export class SessionPool implements Disposable, AsyncDisposable {
     this.memory = openDeviceMemory(options.runtime.device);
   }
 
-  /** `kept`: outputs that stay in the device's memory between runs. */
-  #session(key: string, graph: () => Graph, kept: readonly string[] = []): Promise<Session> {
+  /** `kept`: outputs that stay in the device's memory between runs; `threads`: fewer than all. */
+  #session(key: string, graph: () => Graph, { kept = [], threads }: { readonly kept?: readonly string[]; readonly threads?: number } = {}): Promise<Session> {
     if (this.#disposed) throw new FedtuneError("internal", { where: "sessions", expected: "an open trainer", got: "one that was closed" });
-    const { weights, runtime: { threads, device } } = this.#options;
+    const { weights, runtime: { threads: all, device } } = this.#options;
     let session = this.#open.get(key);
     if (session === undefined) {
-      session = openSession(graph(), { threads, device, weights, ...(kept.length === 0 ? {} : { resident: { memory: this.memory, outputs: kept } }) });
+      session = openSession(graph(), { threads: threads ?? all, device, weights, ...(kept.length === 0 ? {} : { resident: { memory: this.memory, outputs: kept } }) });
       this.#open.set(key, session);
     }
     return session;
@@ -53,16 +64,24 @@ export class SessionPool implements Disposable, AsyncDisposable {
     return attentionBlocks(this.#options);
   }
 
-  /** The training session for a group of clients, and the masks that it is fed. */
-  async train(clients: number): Promise<{ readonly session: Session; readonly masks: readonly MaskInput[] }> {
+  /** The training session for a group of clients. */
+  train(clients: number): Promise<TrainingSession> {
     const several = clients > 1;
-    const clientsOfPass = several ? this.#options.runtime.clientsSideBySide : 1;
-    const session = await this.#session(`train ${several}`, () => {
-      const { graph, masks } = trainGraph(this.#options, { ...lossOptions(this.#options, clientsOfPass), budget: activationBudget(this.#options, clientsOfPass) });
-      this.#masks.set(several, masks);
-      return graph;
-    }, ["accumulated_out"]);
-    return { session, masks: this.#masks.get(several) ?? [] };
+    const training = this.#training.get(several) ?? this.#openTraining(several);
+    this.#training.set(several, training);
+    return training;
+  }
+
+  async #openTraining(several: boolean): Promise<TrainingSession> {
+    const { weights, runtime: { clientsSideBySide, dataParallel = 1, threads: all } } = this.#options;
+    const clients = several ? clientsSideBySide : 1;
+    const { graph, masks } = trainGraph(this.#options, { ...lossOptions(this.#options, clients), budget: activationBudget(this.#options, clients) });
+    const threads = Math.max(1, Math.floor(all / dataParallel));
+    // The replicas' threads open theirs while this one opens its own.
+    const opening = Array.from({ length: dataParallel - 1 }, () => openReplica(graph, { threads, weights }));
+    this.#replicas.push(...opening);
+    const session = await this.#session(`train ${several}`, () => graph, { kept: ["accumulated_out"], threads });
+    return { session, masks, replicas: await Promise.all(opening) };
   }
 
   /** The model, under its adapter or bare. */
@@ -104,12 +123,13 @@ export class SessionPool implements Disposable, AsyncDisposable {
 
   optimizer(): Promise<Session> {
     const { optimizer, max_grad_norm } = this.#options.training;
-    return this.#session("optimizer", () => optimizerGraph(optimizer, max_grad_norm), ["parameters", ...optimizerState(optimizer)].map((name) => `${name}_out`));
+    return this.#session("optimizer", () => optimizerGraph(optimizer, max_grad_norm), { kept: ["parameters", ...optimizerState(optimizer)].map((name) => `${name}_out`) });
   }
 
   [Symbol.dispose](): void {
     this.#disposed = true;
     for (const session of this.#open.values()) void session.then((s) => s[Symbol.dispose](), () => undefined);
+    for (const replica of this.#replicas) void replica.then((r) => r[Symbol.asyncDispose](), () => undefined);
     this.#open.clear();
     void this.memory[Symbol.asyncDispose]();
   }
@@ -119,6 +139,7 @@ export class SessionPool implements Disposable, AsyncDisposable {
     const open = [...this.#open.values()];
     this[Symbol.dispose]();
     await Promise.allSettled(open);
+    await Promise.allSettled(this.#replicas.map((replica) => replica.then((r) => r[Symbol.asyncDispose]())));
     await this.memory[Symbol.asyncDispose]();
   }
 }

@@ -71,6 +71,34 @@ describe("clients side by side", () => {
   });
 });
 
+describe("passes of a step at the same time", () => {
+  test.each([
+    ["one client, dropout, an odd number of passes", { dataParallel: 2, tokensPerMicroBatch: 24, adapter: { lora_dropout: 0.3 } }],
+    ["more sessions than some steps have passes", { dataParallel: 3, tokensPerMicroBatch: 48 }],
+    ["several clients", { dataParallel: 2, tokensPerMicroBatch: 24, clientsSideBySide: 3 }],
+  ] as const)("give the bytes of one after another: %s", async (_, { dataParallel, ...changes }) => {
+    const setup = setupOf(changes);
+    const jobs = "clientsSideBySide" in changes ? group(setup) : [job(setup, { steps: 3 })];
+    const runs = [];
+    // Within a budget that makes a part of each pass run twice.
+    const runtime = { ...setup.runtime, activationBytes: 40_000 };
+    for (const own of [runtime, { ...runtime, dataParallel, threads: dataParallel }]) {
+      await using trainer = await createLocalTrainer({ ...setup, runtime: own }, () => false);
+      const steps: StepReport[] = [];
+      runs.push({ results: await trainer.train(jobs, { onStep: (report) => steps.push(report) }), steps });
+    }
+    expect(runs[1]).toEqual(runs[0]);
+    expect(runs[0]?.results.map((result) => result.ok)).toEqual(jobs.map(() => true));
+  });
+
+  test("stop before the next pass when they are told to, and can be closed then", async () => {
+    let passes = 0;
+    const setup = setupOf({ tokensPerMicroBatch: 24 });
+    await using trainer = await createLocalTrainer({ ...setup, runtime: { ...setup.runtime, dataParallel: 2, threads: 2 } }, () => ++passes > 2);
+    await expect(trainer.train([job(setup)], {})).rejects.toThrow("got a request to stop");
+  });
+});
+
 describe("a client whose numbers are not finite", () => {
   test("is skipped, counted and fails, while its neighbours get the bytes of a group without the fault", async () => {
     const setup = setupOf({ clientsSideBySide: 3, training: { max_skipped_steps: 2 } });

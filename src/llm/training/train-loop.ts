@@ -20,6 +20,7 @@ import { isAnchored, trainedSpecs } from "./graphs.ts";
 import type { OpenedAdapter, TrainingStart } from "./opened-adapter.ts";
 import { afterOverflow, afterTaken, scaleState, startScale, type LossScale } from "./loss-scale.ts";
 import { packsOf } from "./packs.ts";
+import { runSideBySide, sumInOrder } from "./side-by-side.ts";
 import { learningRate } from "./schedule.ts";
 import type { SessionPool } from "./session-pool.ts";
 import type { TrainerSetup } from "./setup.ts";
@@ -70,19 +71,33 @@ interface StepLoss {
 /** Leaves the summed gradient, times each client's loss scale, with `held`, as `gradients` `[C, P]`; `held` has `nothing` (zeros `[C, P]`) and what `fed` names. */
 async function stepGradient(context: LoopContext, packs: readonly (readonly PackedRows[])[], states: readonly ClientState[], stepInJob: number, { held, fed }: { readonly held: HeldTensors; readonly fed: readonly string[] }): Promise<StepLoss> {
   const { setup: { seed }, opened: { adapter, frozenFeeds } } = context;
-  const { session, masks } = await context.sessions.train(states.length);
+  const { session, replicas, masks } = await context.sessions.train(states.length);
   const losses = new Float64Array(states.length);
-  const passes = Math.max(...packs.map((p) => p.length));
-  for (let pass = 0; pass < passes; pass++) {
-    if (context.aborted()) throw interrupted("training");
+  const passes = Array.from({ length: Math.max(...packs.map((p) => p.length)) }, (_, pass) => {
     const inPass = packs.map((p) => p[pass]);
     const batch = stackClients(inPass, { multiple: context.sessions.attentionBlocks });
     const counters = states.map(({ job }) => [job.client, job.stepsDone + stepInJob, pass] as const);
-    const dropped = dropoutFeeds({ seed, p: adapter.dropout, masks }, inPass, counters, batch);
-    const accumulated = held.get(pass === 0 ? "nothing" : "gradients");
-    const { host, kept } = await session.runKeeping({ ...batchFeeds(batch, adapter), ...scaledWeights(batch, states), ...dropped, ...frozenFeeds, ...held.feeds(fed), accumulated });
-    held.set("gradients", must(kept["accumulated_out"], "accumulated_out"));
-    sumByClient(must(host["nll"], "nll"), batch, losses);
+    const feeds = (): Readonly<Record<string, Tensor>> => ({ ...batchFeeds(batch, adapter), ...scaledWeights(batch, states), ...dropoutFeeds({ seed, p: adapter.dropout, masks }, inPass, counters, batch), ...frozenFeeds });
+    return { batch, feeds };
+  });
+  const check = (): void => {
+    if (context.aborted()) throw interrupted("training");
+  };
+  if (replicas.length === 0 || passes.length < 2) {
+    for (const { batch, feeds } of passes) {
+      check();
+      const accumulated = held.get(batch === passes[0]?.batch ? "nothing" : "gradients");
+      const { host, kept } = await session.runKeeping({ ...feeds(), ...held.feeds(fed), accumulated });
+      held.set("gradients", must(kept["accumulated_out"], "accumulated_out"));
+      sumByClient(must(host["nll"], "nll"), batch, losses);
+    }
+  } else {
+    const shared: Record<string, Tensor> = { accumulated: await held.get("nothing").read() };
+    for (const name of fed) shared[name] = await held.get(name).read();
+    const work = passes.map(({ batch, feeds }) => ({ size: batch.rows * batch.width, feeds: () => ({ ...feeds(), ...shared }) }));
+    const outputs = await runSideBySide([session, ...replicas], work, check);
+    outputs.forEach(({ nll }, i) => sumByClient(must(nll, "nll"), must(passes[i], "pass").batch, losses));
+    held.set("gradients", await context.sessions.memory.keep(sumInOrder(outputs.map((out) => must(out["accumulated_out"], "accumulated_out")))));
   }
   return { losses, labelled: packs.map((p) => p.reduce((n, pack) => n + pack.targets.length, 0)) };
 }
