@@ -7,7 +7,7 @@
  * throw-away virtual environment is made. Wants a machine that does nothing else.
  */
 import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -140,7 +140,9 @@ function roundTables(): string {
     const size = ["--model", modelFolder(model), "--clients", "32", "--steps", steps, "--rounds", values.rounds];
     const peers = ["1", "2"].map((workers): Contestant => ({ name: `Flower, ${workers} ${workers === "1" ? "worker" : "workers"}`, command: [python, "peer_flower.py", "--data", data, ...size, "--workers", workers] }));
     const trained = steps !== "0";
-    const contestants = trained ? ours(["round", "--data", data, ...size]) : [{ name: "fedtune", command: [...fedtune, "round", "--clients", "32", "--rounds", values.rounds, "--json"] }];
+    // Flower is given the better of one and two workers, and so is fedtune.
+    const shares = [{ label: "1 worker", flags: [] }, { label: "2 workers", flags: ["--workers", "2", "--threads", String(Math.max(1, Math.floor(availableParallelism() / 2)))] }];
+    const contestants = trained ? shares.flatMap(({ label, flags }) => ours(["round", "--data", data, ...size, ...flags]).map(({ name, command }): Contestant => ({ name: `${name}, ${label}`, command }))) : [{ name: "fedtune", command: [...fedtune, "round", "--clients", "32", "--rounds", values.rounds, "--json"] }];
     const what = trained ? `${model}, 32 clients × 4 steps of one Dolly row` : "32 clients that train nothing, 1.8 MB of adapter";
     return contest(what, [...peers, ...contestants], trained ? columns : columns.slice(0, 1), { field: "median_round_s", moreIsBetter: false });
   }).join("\n\n");

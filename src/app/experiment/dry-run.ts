@@ -172,7 +172,7 @@ function describe(facts: Omit<DryRun, "lines">, { model, perRound, leftOut }: { 
     `Training   ${plan.federation.rounds} rounds of ${plan.training.local_steps} steps of ${plan.training.batch_size} examples; compared: ${plan.compare.join(", ")}; ${number(facts.steps)} steps in all`,
     `Traffic    ${bytes(facts.bytesPerRound)} a round, down and up together`,
     `Device     ${resolved.device}, computing in ${resolved.compute}${resolved.device_name === undefined ? "" : `: ${resolved.device_name}`}${facts.copiedBytesPerStep === 0 ? "" : `; ${bytes(facts.copiedBytesPerStep)} copied a step`}`,
-    `Machine    ${resolved.threads} threads, ${plan.runtime.workers} workers, ${resolved.clients_side_by_side} clients side by side, ${resolved.tokens_per_micro_batch} tokens a pass`,
+    `Machine    ${resolved.threads} threads, ${plan.runtime.workers} workers, ${resolved.clients_side_by_side} clients side by side, ${resolved.tokens_per_micro_batch} tokens a pass${resolved.data_parallel === undefined ? "" : `, ${resolved.data_parallel} passes at a time`}`,
     `Memory     about ${bytes(facts.memoryBytes)} with one worker, pages of the model included${facts.deviceBytes === undefined ? "" : `; about ${bytes(facts.deviceBytes)} of the device's own`}`,
     `Disk       about ${bytes(facts.diskBytes)}`,
     `Time       about ${duration(facts.seconds)} (${facts.secondsPerStep.toPrecision(2)} s a step, measured just now)${plan.benchmarks.length === 0 ? "" : `; benchmarks (${plan.benchmarks.map(({ name, label = name }) => label).join(", ")}) not counted`}`,

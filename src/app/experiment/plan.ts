@@ -99,10 +99,12 @@ export function runtimeOf({ resolved }: Plan): ResolvedRuntime {
   return { device: resolved.device, threads: resolved.threads, basePrecision: resolved.base_precision, ...(resolved.float32_modules === undefined ? {} : { float32Modules: resolved.float32_modules }), compute: resolved.compute, clientsSideBySide: resolved.clients_side_by_side, tokensPerMicroBatch: resolved.tokens_per_micro_batch, ...(resolved.data_parallel === undefined ? {} : { dataParallel: resolved.data_parallel }), ...(resolved.activation_bytes === undefined ? {} : { activationBytes: resolved.activation_bytes }) };
 }
 
-/** SHA-256 of all that decides about the result: not how many workers do the work, nor where it is written. */
-export function planHash(plan: ExperimentConfig): string {
-  const { output: _output, runtime: { workers: _workers, ...runtime }, ...rest } = plan;
-  return sha256(canonicalJson({ ...rest, runtime }));
+/** SHA-256 of all that decides about the result: not what does the work at the same time, nor where it is written. */
+export function planHash(plan: ExperimentConfig & Partial<Pick<Plan, "resolved">>): string {
+  const { output: _output, runtime: { workers: _workers, data_parallel: _asked, ...runtime }, resolved, ...rest } = plan;
+  if (resolved === undefined) return sha256(canonicalJson({ ...rest, runtime }));
+  const { data_parallel: _chosen, ...choices } = resolved;
+  return sha256(canonicalJson({ ...rest, runtime, resolved: choices }));
 }
 
 /** The text of a run's `experiment.yaml`. */

@@ -2,7 +2,7 @@
 import type { Plan } from "../../../index.ts";
 
 /** What makes no row of its own: the seed, what is compared and asked, where a run is written, and what the machine resolves. */
-const APART = ["name", "seed", "compare", "benchmarks", "samples", "output", "resolved", "runtime.workers"];
+const APART = ["name", "seed", "compare", "benchmarks", "samples", "output", "resolved", "runtime.workers", "runtime.data_parallel"];
 
 /** For each plan the fields, as paths with dots, whose values are not the same in all of them, with this plan's values as text. */
 export function differingFields(plans: readonly Plan[]): readonly Readonly<Record<string, string>>[] {
