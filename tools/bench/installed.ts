@@ -7,7 +7,7 @@ import { z } from "zod";
 const manifest = z.looseObject({ files: z.array(z.string()) });
 
 /**
- * Builds the package of `root` and copies what it publishes below `folder`, which is emptied and must lie in `root`, whose
+ * Builds the package of `root` and copies what it publishes below `folder`, in place of what is installed there; it must lie in `root`, whose
  * dependencies it finds. Returns the path of the command's script. Throws where the build fails.
  */
 export function installPackage(root: string, folder: string): string {

@@ -1,4 +1,4 @@
-/** Counts what must be freed, so that a test can see what is alive. */
+/** What must be freed: counted, so that a test can see what is alive, and freed where it never becomes ready. */
 
 const alive = new Map<string, number>();
 
@@ -16,4 +16,15 @@ export function trackResource(kind: string): () => void {
 /** How many resources of a kind (or of all kinds) are alive. */
 export function aliveResources(kind?: string): number {
   return kind === undefined ? [...alive.values()].reduce((a, b) => a + b, 0) : (alive.get(kind) ?? 0);
+}
+
+/** A resource once it is ready. Where it does not become so, it is disposed of and its error thrown. */
+export async function onceReady<R extends AsyncDisposable & { ready(): Promise<void> }>(resource: R): Promise<R> {
+  try {
+    await resource.ready();
+  } catch (error) {
+    await resource[Symbol.asyncDispose]();
+    throw error;
+  }
+  return resource;
 }

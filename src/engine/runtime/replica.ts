@@ -4,7 +4,7 @@
  */
 import { Worker } from "node:worker_threads";
 import { FedtuneError } from "../../core/base/errors.ts";
-import { trackResource } from "../../core/base/disposal.ts";
+import { onceReady, trackResource } from "../../core/base/disposal.ts";
 import type { Tensor } from "../../core/base/tensor.ts";
 import type { Graph } from "../graph/types.ts";
 import { encodeSession, type EncodedSession, type SessionOptions } from "./onnx-session.ts";
@@ -82,12 +82,5 @@ class ThreadReplica implements Replica {
 
 /** Opens a graph in a thread of its own, on the CPU. Throws FedtuneError("internal") where onnxruntime refuses it. */
 export async function openReplica(graph: Graph, options: Pick<SessionOptions, "threads" | "weights">): Promise<Replica> {
-  const replica = new ThreadReplica(encodeSession(graph, options));
-  try {
-    await replica.ready();
-  } catch (error) {
-    await replica[Symbol.asyncDispose]();
-    throw error;
-  }
-  return replica;
+  return await onceReady(new ThreadReplica(encodeSession(graph, options)));
 }

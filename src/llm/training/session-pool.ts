@@ -80,8 +80,11 @@ export class SessionPool implements Disposable, AsyncDisposable {
     // The replicas' threads open theirs while this one opens its own.
     const opening = Array.from({ length: dataParallel - 1 }, () => openReplica(graph, { threads, weights }));
     this.#replicas.push(...opening);
+    const replicas = Promise.all(opening);
+    // One that fails while this thread opens its own is heard of below.
+    replicas.catch(() => undefined);
     const session = await this.#session(`train ${several}`, () => graph, { kept: ["accumulated_out"], threads });
-    return { session, masks, replicas: await Promise.all(opening) };
+    return { session, masks, replicas: await replicas };
   }
 
   /** The model, under its adapter or bare. */

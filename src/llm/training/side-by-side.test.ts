@@ -45,6 +45,21 @@ test("a check that throws stops what has not begun, but waits for what runs", as
   expect([own, other.length, ended]).toEqual([[], 1, true]);
 });
 
+test("a runner has at most two passes before it has answered", async () => {
+  let [outstanding, most] = [0, 0];
+  const other = { run: async (feeds: Readonly<Record<string, Tensor>>) => { most = Math.max(most, ++outstanding); const out = await runner([]).run(feeds); outstanding--; return out; } };
+  const outputs = await runSideBySide([runner([]), other], work(Array.from({ length: 12 }, () => 1)), () => undefined);
+  expect([outputs.length, most, outstanding]).toEqual([12, 2, 0]);
+});
+
+test("after a pass that fails no other begins, and those that run end first", async () => {
+  const [own, other]: [number[], number[]] = [[], []];
+  let ended = 0;
+  const counted = { run: async (feeds: Readonly<Record<string, Tensor>>) => { try { return await runner(other, 11).run(feeds); } finally { ended++; } } };
+  await expect(runSideBySide([runner(own), counted], work(Array.from({ length: 12 }, (_, i) => 1 + i)), () => undefined)).rejects.toThrow("pass 11 failed");
+  expect([own.length + other.length < 12, ended]).toEqual([true, other.length]);
+});
+
 test("a pass that fails fails the step, on whatever thread", async () => {
   for (const failing of [0, 1]) await expect(runSideBySide([runner([], failing), runner([], failing)], work([1, 1]), () => undefined)).rejects.toThrow(`pass ${failing} failed`);
 });

@@ -16,6 +16,9 @@ interface Work {
   readonly feeds: () => Outputs;
 }
 
+/** Passes that a runner is given before it has answered: while the calling thread is in one of its own, it gives out none. Their tensors lie in memory. */
+const AHEAD = 2;
+
 /** Indices of the work of each runner: the largest first, each to the runner that has least. */
 export function shareOut(sizes: readonly number[], runners: number): readonly (readonly number[])[] {
   const shares = Array.from({ length: runners }, () => ({ load: 0, indices: [] as number[] }));
@@ -29,27 +32,39 @@ export function shareOut(sizes: readonly number[], runners: number): readonly (r
 }
 
 /**
- * Outputs of all passes, in their order. The first runner is the calling thread's own: the others are given their passes before it
- * begins. `check` is asked before each pass of its own and may throw; nothing runs any more when this returns or throws.
+ * Outputs of all passes, in their order. The first runner is the calling thread's own: the others are given passes before it begins.
+ * `check` is asked before each pass of its own and may throw; nothing runs any more when this returns or throws.
  */
 export async function runSideBySide([own, ...others]: readonly [Runner, ...Runner[]], work: readonly Work[], check: () => void): Promise<readonly Outputs[]> {
-  const outputs = Array.from<Outputs | undefined>({ length: work.length });
+  const outputs = new Map<number, Outputs>();
+  const failures: unknown[] = [];
   const [mine = [], ...theirs] = shareOut(work.map(({ size }) => size), others.length + 1);
+  const run = async (runner: Runner, i: number): Promise<void> => {
+    outputs.set(i, await runner.run(must(work[i], "pass").feeds()));
+  };
   check();
-  const running = others.flatMap((runner, at) => (theirs[at] ?? []).map(async (i) => {
-    outputs[i] = await runner.run(must(work[i], "pass").feeds());
-  }));
-  const settled = Promise.allSettled(running);
+  const running = others.map(async (runner, at) => {
+    const given: Promise<void>[] = [];
+    for (const i of theirs[at] ?? []) {
+      // Not a moment is waited for the first ones: the calling thread blocks next.
+      if (given.length >= AHEAD) await given.at(-AHEAD);
+      if (failures.length > 0) break;
+      given.push(run(runner, i).catch((error: unknown) => void failures.push(error)));
+    }
+    await Promise.all(given);
+  });
   try {
     for (const i of mine) {
       check();
-      outputs[i] = await own.run(must(work[i], "pass").feeds());
+      if (failures.length > 0) break;
+      await run(own, i);
     }
-  } finally {
-    await settled;
+  } catch (error) {
+    failures.unshift(error);
   }
   await Promise.all(running);
-  return outputs.map((out, i) => must(out, `pass ${i}`));
+  if (failures.length > 0) throw failures[0];
+  return work.map((_, i) => must(outputs.get(i), `pass ${i}`));
 }
 
 /** ((a + b) + c) + …, element by element in float32: what a session adds up that takes one pass after another. */

@@ -1,7 +1,7 @@
 /** A trainer whose work runs in a worker thread, so that progress, signals and sockets stay alive. */
 import { Worker } from "node:worker_threads";
 import { FedtuneError } from "../../core/base/errors.ts";
-import { trackResource } from "../../core/base/disposal.ts";
+import { onceReady, trackResource } from "../../core/base/disposal.ts";
 import type { CallName, ErrorData, WorkerCalls, WorkerData, WorkerReply } from "./rpc.ts";
 import type { TrainerSetup } from "./setup.ts";
 import type { StepReport, Trainer } from "./types.ts";
@@ -126,12 +126,5 @@ class WorkerTrainer implements Trainer {
 
 /** Opens a model in a worker thread. Throws FedtuneError("model" or "config") for what does not fit. */
 export async function createTrainer(setup: TrainerSetup): Promise<Trainer> {
-  const trainer = new WorkerTrainer(setup);
-  try {
-    await trainer.ready();
-  } catch (error) {
-    await trainer[Symbol.asyncDispose]();
-    throw error;
-  }
-  return trainer;
+  return await onceReady(new WorkerTrainer(setup));
 }
