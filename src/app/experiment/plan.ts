@@ -39,7 +39,7 @@ const resolvedSchema = z.strictObject({
   tokens_per_micro_batch: positive,
   /** Passes of a step that run at the same time; absent: 1. */
   data_parallel: positive.optional(),
-  /** Most memory for the values of a training pass; absent: no limit. */
+  /** Most memory for the values of training passes at the same time; absent: no limit. */
   activation_bytes: positive.optional(),
   /** Longest row of tokens that examples are packed into. */
   pack_tokens: positive,

@@ -11,6 +11,7 @@ import { partitionExperiment } from "./data.ts";
 import { dryRun } from "./dry-run.ts";
 import { loadExperiment } from "./load.ts";
 import { readRun } from "./record.ts";
+import { planHash, readPlan } from "./plan.ts";
 import { resume, run, type Run } from "./run.ts";
 import type { Experiment } from "./schema.ts";
 import { summarise } from "./summary.ts";
@@ -85,6 +86,19 @@ describe("a run", () => {
     await follow(two);
     expect(two.folder).toBe(`${one.folder}-2`);
     expect(adapterHash(two.folder)).toBe(adapterHash(one.folder));
+  });
+
+  it("is the same run whether passes go one after another or at the same time", async () => {
+    const runs = [];
+    for (const passes of [1, 2]) {
+      const own = run(experiment("passes", ["runtime.threads=2", `runtime.data_parallel=${passes}`]), options());
+      await follow(own);
+      runs.push(own);
+    }
+    const [one, two] = runs.map(({ folder }) => ({ folder, plan: readPlan(folder) }));
+    expect(two?.folder).toBe(`${one?.folder}-2`);
+    expect([one?.plan.resolved.data_parallel, two?.plan.resolved.data_parallel]).toEqual([undefined, 2]);
+    expect(one && two && planHash(two.plan)).toBe(one && planHash(one.plan));
   });
 
   it("by a derived field says in its opening, its plan and a dry run which values it left out", async () => {

@@ -4,7 +4,7 @@ import { elementCount, type ComputeDType } from "../../core/base/tensor.ts";
 import { bindAdapter } from "../adapters/all.ts";
 import { adapterSchema } from "../adapters/settings.ts";
 import { flatSize } from "./flat.ts";
-import { expectedDeviceBytes } from "./pass-sizes.ts";
+import { activationBudget, expectedDeviceBytes } from "./pass-sizes.ts";
 import { trainingSchema } from "./settings.ts";
 import type { ResolvedRuntime } from "./setup.ts";
 
@@ -30,4 +30,10 @@ test("more tokens and more clients in a pass take more, a budget takes less", ()
   expect(expected("float16", { tokensPerMicroBatch: 48 })).toBeLessThan(expected("float16"));
   expect(expected("float16", { clientsSideBySide: 2 })).toBeGreaterThan(expected("float16"));
   expect(expected("float16", { activationBytes: 1 })).toBeLessThan(expected("float16"));
+});
+
+test("a budget is shared by the passes that run at the same time", () => {
+  const runtime: ResolvedRuntime = { device: "cpu", threads: 2, basePrecision: "float32", compute: "float32", clientsSideBySide: 1, tokensPerMicroBatch: 96, activationBytes: 1001 };
+  const bytes = (changes: Partial<ResolvedRuntime>): number | undefined => activationBudget({ runtime: { ...runtime, ...changes }, packTokens: 24, adapter }, 1)?.bytes;
+  expect([bytes({}), bytes({ dataParallel: 2 })]).toEqual([1001, 500]);
 });

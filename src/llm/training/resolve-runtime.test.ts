@@ -58,12 +58,6 @@ test("passes of a step go side by side where there are several, on threads to sh
   expect([await sessions({ data_parallel: 3, base_precision: "float32" }), await sessions({ data_parallel: 9 }), await sessions({ data_parallel: 1 }), await sessions({ data_parallel: 2, threads: 1 })]).toEqual([3, 4, undefined, undefined]);
 });
 
-test("what activations may take is for all passes at once where it is set, and three fifths for each of two where it is chosen", async () => {
-  const bytes = async (activation_memory: string): Promise<number | undefined> =>
-    (await resolveRuntime(runtimeSchema.parse({ threads: 2, base_precision: "int4", activation_memory }), { hiddenSize: 576, clients: 1, stepTokens: 1024, parameters: 200e6 })).activationBytes;
-  expect([await bytes("320MB"), await bytes("auto"), await bytes("none")]).toEqual([160e6, 240e6, undefined]);
-});
-
 test("8 bits are held in the first form whose products are exact, other precisions as asked", async () => {
   const exactIn = (...dtypes: readonly string[]) => (dtype: string): Promise<boolean> => Promise.resolve(dtypes.includes(dtype));
   expect(await holdPrecision("int8", exactIn("int8", "uint8"))).toBe("int8");

@@ -49,7 +49,7 @@ const SIDE_BY_SIDE = { tokens: 480, most: 8 } as const;
  * Two sessions of half the threads do more than one of all (docs/benchmarks.md); more were not tried. A second one maps the base
  * again, which counts as resident memory, so by itself only where the base is rounded or small.
  */
-const DATA_PARALLEL = { sessions: 2, baseBytes: 256e6, share: 0.6 } as const;
+const DATA_PARALLEL = { sessions: 2, baseBytes: 256e6 } as const;
 
 /** Activations may take half of the base in the dtype that is computed in, which is needed anyway; small models get room to keep everything. */
 const ACTIVATIONS = { baseShare: 0.5, leastBytes: 256e6, machineShare: 0.25 } as const;
@@ -115,9 +115,6 @@ export async function resolveRuntime(settings: RuntimeSettings, facts: RuntimeFa
   const tokensPerMicroBatch = tokens === "auto" ? tokensOfPass(facts, bytes) : tokens;
   const allThreads = threads === "auto" ? availableParallelism() : threads;
   const dataParallel = dataParallelOf(settings.data_parallel, { threads: allThreads, tokens: tokensPerMicroBatch, basePrecision }, facts);
-  // What is set is for all passes at once; what is chosen here is a little more for several than for one.
-  const share = dataParallel === 1 ? 1 : settings.activation_memory === "auto" ? DATA_PARALLEL.share : 1 / dataParallel;
-  const bytesOfPass = bytes === undefined ? undefined : Math.floor(bytes * share);
   return {
     device,
     basePrecision,
@@ -127,7 +124,7 @@ export async function resolveRuntime(settings: RuntimeSettings, facts: RuntimeFa
     ...(dataParallel === 1 ? {} : { dataParallel }),
     clientsSideBySide: Math.max(1, Math.min(clients, sideBySide === "auto" ? fitting : sideBySide)),
     tokensPerMicroBatch,
-    ...(bytesOfPass === undefined ? {} : { activationBytes: bytesOfPass }),
+    ...(bytes === undefined ? {} : { activationBytes: bytes }),
   };
 }
 

@@ -20,7 +20,7 @@ export interface ResolvedRuntime {
   readonly tokensPerMicroBatch: number;
   /** Passes of a step that run at the same time, each on its share of the threads; absent: 1. The result does not depend on it. */
   readonly dataParallel?: number;
-  /** Most memory for the values of a training pass: what does not fit is recomputed. Absent: all is kept. */
+  /** Most memory for the values of all training passes that run at the same time: what does not fit is recomputed. Absent: all is kept. */
   readonly activationBytes?: number;
 }
 
