@@ -29,6 +29,8 @@ export interface StepBenchOptions {
   readonly products: boolean;
   readonly threads?: number;
   readonly tokensPerMicroBatch?: number;
+  /** As `runtime.data_parallel`; absent: auto. */
+  readonly dataParallel?: number;
   /** As `runtime.activation_memory`; absent: auto. */
   readonly activationMemory?: string;
   readonly signal?: AbortSignal;
@@ -80,7 +82,7 @@ export async function benchStep(options: StepBenchOptions): Promise<Readonly<Rec
   const parameters = tensors.reduce((sum, { shape }) => sum + shape.reduce((n, d) => n * d, 1), 0);
   const runtime = await resolveRuntime(
     runtimeSchema.parse({
-      threads: options.threads ?? "auto", base_precision: options.precision, tokens_per_micro_batch: options.tokensPerMicroBatch ?? "auto", clients_side_by_side: clients, activation_memory: options.activationMemory ?? "auto",
+      threads: options.threads ?? "auto", base_precision: options.precision, tokens_per_micro_batch: options.tokensPerMicroBatch ?? "auto", clients_side_by_side: clients, data_parallel: options.dataParallel ?? "auto", activation_memory: options.activationMemory ?? "auto",
     }),
     { hiddenSize: facts.hiddenSize, clients, stepTokens: batch * tokens, parameters, linears, ...(isShape(model) ? {} : { opened: { folder: modelFolder, model: architecture } }) },
   );
@@ -109,7 +111,7 @@ export async function benchStep(options: StepBenchOptions): Promise<Readonly<Rec
   const share = options.products ? await productShare(linears, { rows, threads: runtime.threads, passTokens: Math.min(runtime.tokensPerMicroBatch, batch * tokens * clients), steps: timed, seconds }) : {};
   return {
     peer: "fedtune", ...versions(), machine: machine(), model: basename(model), mode: options.precision === "float32" ? "fp32" : options.precision, data: data === undefined ? null : basename(data),
-    batch, tokens, clients, rank: options.rank, threads: runtime.threads, tokens_per_micro_batch: runtime.tokensPerMicroBatch, activation_memory: options.activationMemory ?? "auto",
+    batch, tokens, clients, rank: options.rank, threads: runtime.threads, data_parallel: runtime.dataParallel ?? 1, tokens_per_micro_batch: runtime.tokensPerMicroBatch, activation_memory: options.activationMemory ?? "auto",
     median_step_ms: round(median(times), 1), min_step_ms: round(Math.min(...times), 1),
     tokens_per_s: round(data === undefined ? (clients * batch * tokens * 1000) / median(times) : total((s) => s.tokens) / seconds, 1),
     examples_per_s: round(total((s) => s.examples) / seconds, 3),

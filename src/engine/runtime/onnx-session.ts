@@ -15,6 +15,7 @@ import { verifyGraph } from "../graph/verify.ts";
 import type { WeightFiles } from "../graph/weights.ts";
 import { deviceOptions } from "./device-options.ts";
 import { collectGarbage } from "./garbage.ts";
+import type { SharedWeights } from "./shared-weights.ts";
 import { fromOrt, residentOf, toOrt } from "./resident.ts";
 import type { DeviceMemory, Resident } from "./resident.ts";
 
@@ -27,6 +28,8 @@ export interface SessionOptions {
   readonly resident?: { readonly memory: DeviceMemory; readonly outputs: readonly string[] };
   /** Absent where the graph has no weights. */
   readonly weights?: WeightFiles;
+  /** The same weights in memory: fed at every run where they can be, in place of being mapped. */
+  readonly shared?: SharedWeights;
   /** File prefix for onnxruntime's profile of every node; absent: no profile. */
   readonly profile?: string;
 }
@@ -50,21 +53,23 @@ export interface Session extends Disposable {
 
 class OnnxSession implements Session {
   readonly #session: InferenceSession;
+  readonly #weights: Readonly<Record<string, OrtTensor>>;
   readonly #graph: Graph;
   readonly #device: Device;
   readonly #resident: SessionOptions["resident"];
   readonly #released = trackResource("session");
   #disposed = false;
 
-  constructor(session: InferenceSession, graph: Graph, { device = "cpu", resident }: SessionOptions) {
+  constructor({ session, weights }: { readonly session: InferenceSession; readonly weights: Readonly<Record<string, OrtTensor>> }, graph: Graph, { device = "cpu", resident }: SessionOptions) {
     this.#session = session;
+    this.#weights = weights;
     this.#graph = graph;
     this.#device = device;
     this.#resident = resident;
   }
 
   #feeds(feeds: Feeds): Record<string, OrtTensor> {
-    const ortFeeds: Record<string, OrtTensor> = {};
+    const ortFeeds: Record<string, OrtTensor> = { ...this.#weights };
     const bindings = new Map<Dim, { readonly value: number; readonly input: string }>();
     for (const { name, id } of this.#graph.inputs) {
       const type = must(this.#graph.values[id], name);
@@ -131,17 +136,26 @@ function hasTwins({ nodes }: Graph): boolean {
 export interface EncodedSession {
   readonly model: Uint8Array;
   readonly options: InferenceSession.SessionOptions;
+  /** Weights that each run is fed besides. */
+  readonly weights: Readonly<Record<string, Tensor>>;
+}
+
+/** What a session's runs are fed besides their inputs: the weights that it does not map. */
+export function weightFeeds({ weights }: Pick<EncodedSession, "weights">): Readonly<Record<string, OrtTensor>> {
+  return Object.fromEntries(Object.entries(weights).map(([name, weight]) => [name, toOrt(weight, { device: "cpu", where: `weight ${name}` })]));
 }
 
 /**
  * A graph's model and how it is opened. Prepacking stays off so that weights remain shared pages of their file; the memory pattern
  * stays off because shapes change from run to run.
  */
-export function encodeSession(graph: Graph, { threads, weights, device = "cpu", resident, profile }: SessionOptions): EncodedSession {
+export function encodeSession(graph: Graph, { threads, weights, shared, device = "cpu", resident, profile }: SessionOptions): EncodedSession {
   verifyGraph(graph);
+  const fed = shared?.of(graph) ?? {};
   const recomputes = hasTwins(graph);
   return {
-    model: encodeOnnx(graph, (name) => must(weights, `weights for ${name}`).locate(name), { device, saves: recomputes ? "memory" : "time" }),
+    model: encodeOnnx(graph, (name) => must(weights, `weights for ${name}`).locate(name), { device, saves: recomputes ? "memory" : "time", fed: new Set(Object.keys(fed)) }),
+    weights: fed,
     options: {
       ...deviceOptions(device),
       intraOpNumThreads: threads,
@@ -169,7 +183,7 @@ export async function openSession(graph: Graph, options: SessionOptions): Promis
   try {
     const session = await InferenceSession.create(encoded.model, encoded.options);
     if (graph.nodes.length > LARGE_GRAPH) collectGarbage();
-    return new OnnxSession(session, graph, options);
+    return new OnnxSession({ session, weights: weightFeeds(encoded) }, graph, options);
   } catch (cause) {
     throw new FedtuneError("internal", {
       where: `graph ${hashGraph(graph).slice(0, 12)}`, expected: "onnxruntime to accept it", got: cause instanceof Error ? cause.message : String(cause),

@@ -2,19 +2,20 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { InferenceSession } from "onnxruntime-node";
 import { must } from "../../core/base/errors.ts";
-import type { EncodedSession } from "./onnx-session.ts";
+import { weightFeeds, type EncodedSession } from "./onnx-session.ts";
 import type { ReplicaReply, ReplicaRequest } from "./replica-protocol.ts";
 import { fromOrt, toOrt } from "./resident.ts";
 
 // replica.ts starts this file with exactly this shape.
-const { model, options } = workerData as EncodedSession;
+const encoded = workerData as EncodedSession;
+const weights = weightFeeds(encoded);
 const port = must(parentPort, "parent port");
 const reply = (message: ReplicaReply): void => port.postMessage(message);
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 async function answer(session: InferenceSession, { id, feeds }: Exclude<ReplicaRequest, "close">): Promise<void> {
   try {
-    const results = await session.run(Object.fromEntries(Object.entries(feeds).map(([name, fed]) => [name, toOrt(fed, { device: "cpu", where: `replica: input ${name}` })])));
+    const results = await session.run({ ...weights, ...Object.fromEntries(Object.entries(feeds).map(([name, fed]) => [name, toOrt(fed, { device: "cpu", where: `replica: input ${name}` })])) });
     reply({ id, outputs: Object.fromEntries(Object.entries(results).map(([name, result]) => [name, fromOrt(result, "cpu")])) });
   } catch (error) {
     reply({ id, error: messageOf(error) });
@@ -22,7 +23,7 @@ async function answer(session: InferenceSession, { id, feeds }: Exclude<ReplicaR
 }
 
 try {
-  const session = await InferenceSession.create(model, options);
+  const session = await InferenceSession.create(encoded.model, encoded.options);
   let last: Promise<void> = Promise.resolve();
   port.on("message", (request: ReplicaRequest) => {
     last = request === "close" ? last.then(() => session.release()).then(() => port.close()) : last.then(() => answer(session, request));

@@ -1,6 +1,6 @@
 /**
  * A second session of a graph, in a thread of its own: runs of both then go on at the same time, each with its own threads. On a CPU
- * two sessions of one thread each get more done than one of two (LOG.md). Weights are the same pages of their file.
+ * two sessions of one thread each get more done than one of two (LOG.md). Weights are the same pages of their file, or the same shared memory.
  */
 import { Worker } from "node:worker_threads";
 import { FedtuneError } from "../../core/base/errors.ts";
@@ -81,6 +81,6 @@ class ThreadReplica implements Replica {
 }
 
 /** Opens a graph in a thread of its own, on the CPU. Throws FedtuneError("internal") where onnxruntime refuses it. */
-export async function openReplica(graph: Graph, options: Pick<SessionOptions, "threads" | "weights">): Promise<Replica> {
+export async function openReplica(graph: Graph, options: Pick<SessionOptions, "threads" | "weights" | "shared">): Promise<Replica> {
   return await onceReady(new ThreadReplica(encodeSession(graph, options)));
 }

@@ -35,7 +35,8 @@ const hasOwnMemory = (device: Device): boolean => device !== "cpu";
 // Dtypes that onnxruntime names otherwise, or does not take, are left out: no graph of ours feeds them.
 const FEEDABLE = { float32: "float32", int32: "int32", int64: "int64", bool: "bool", uint8: "uint8", int8: "int8", float64: "float64" } as const;
 
-function isFeedable(dtype: string): dtype is keyof typeof FEEDABLE {
+/** Whether onnxruntime takes tensors of a dtype from JavaScript. */
+export function isFeedable(dtype: string): dtype is keyof typeof FEEDABLE {
   return dtype in FEEDABLE;
 }
 

@@ -45,7 +45,7 @@ test("activations may take half of the base in float32, within bounds, unless a 
   for (const wrong of ["512", "MB", "-1MB", "1.MB"]) await expect(bytes(wrong, 1)).rejects.toThrow("expected a size such as 512MB or 1.5GB");
 });
 
-test("passes of a step go side by side where there are several, on threads to share out, and the base is rounded or small", async () => {
+test("passes of a step go side by side where there are several, on threads to share out, one trainer and a base that is a small part of the memory", async () => {
   const resolved = async (settings: object, facts: Partial<Parameters<typeof resolveRuntime>[1]> = {}) =>
     await resolveRuntime(runtimeSchema.parse({ threads: 4, base_precision: "int4", ...settings }), { hiddenSize: 576, clients: 1, stepTokens: 1024, parameters: 135e6, ...facts });
   const sessions = async (...args: Parameters<typeof resolved>): Promise<number | undefined> => (await resolved(...args)).dataParallel;
@@ -54,7 +54,10 @@ test("passes of a step go side by side where there are several, on threads to sh
   expect(await sessions({}, { hiddenSize: 64 })).toBeUndefined();
   expect(await sessions({}, { device: "webgpu" })).toBeUndefined();
   expect(await sessions({ threads: 1 })).toBeUndefined();
-  expect([await sessions({ base_precision: "float32" }), await sessions({ base_precision: "float32" }, { parameters: 26e6 })]).toEqual([undefined, 2]);
+  expect(await sessions({ base_precision: "float32" })).toBe(2);
+  expect(await sessions({}, { workers: 2 })).toBeUndefined();
+  const parameters = totalmem() / 8 / 4;
+  expect([await sessions({}, { parameters: 0.99 * parameters }), await sessions({}, { parameters: 1.01 * parameters })]).toEqual([2, undefined]);
   expect([await sessions({ data_parallel: 3, base_precision: "float32" }), await sessions({ data_parallel: 9 }), await sessions({ data_parallel: 1 }), await sessions({ data_parallel: 2, threads: 1 })]).toEqual([3, 4, undefined, undefined]);
 });
 

@@ -27,6 +27,8 @@ export interface RuntimeFacts {
   readonly parameters?: number;
   /** The model's linear modules, where it trains: how much a token leaves for the backward pass goes by their widths. */
   readonly linears?: readonly Pick<LinearModule, "inFeatures" | "outFeatures" | "isHead">[];
+  /** Trainers that are open at the same time, each with sessions of its own; absent: one. */
+  readonly workers?: number;
   /** What `chooseDevice` chose; absent: the CPU. */
   readonly device?: Device;
   /** What `resolveCompute` gave; absent: float32. */
@@ -46,10 +48,10 @@ const TOKENS = { tiny: 2048, other: [512, 256] } as const;
 const SIDE_BY_SIDE = { tokens: 480, most: 8 } as const;
 
 /**
- * Two sessions of half the threads do more than one of all (docs/benchmarks.md); more were not tried. A second one maps the base
- * again, which counts as resident memory, so by itself only where the base is rounded or small.
+ * Two sessions of half the threads do more than one of all (docs/benchmarks.md); more were not tried. They share the base in
+ * memory of the process's own, which the system cannot drop as it can mapped pages: by itself only where that is little of it.
  */
-const DATA_PARALLEL = { sessions: 2, baseBytes: 256e6 } as const;
+const DATA_PARALLEL = { sessions: 2, machineShare: 1 / 8 } as const;
 
 /** Activations may take half of the base in the dtype that is computed in, which is needed anyway; small models get room to keep everything. */
 const ACTIVATIONS = { baseShare: 0.5, leastBytes: 256e6, machineShare: 0.25 } as const;
@@ -73,11 +75,11 @@ function tokensOfPass({ hiddenSize, linears, device = "cpu", compute = "float32"
 }
 
 /** Passes at the same time: where a step has as many, on threads that can be shared out. Devices of their own share nothing. */
-function dataParallelOf(asked: RuntimeSettings["data_parallel"], { threads, tokens, basePrecision }: { readonly threads: number; readonly tokens: number; readonly basePrecision: HeldPrecision }, { hiddenSize, stepTokens, parameters = 0, device = "cpu", compute = "float32" }: RuntimeFacts): number {
+function dataParallelOf(asked: RuntimeSettings["data_parallel"], { threads, tokens }: { readonly threads: number; readonly tokens: number }, { hiddenSize, stepTokens, parameters = 0, workers = 1, device = "cpu", compute = "float32" }: RuntimeFacts): number {
   if (device !== "cpu") return 1;
   if (asked !== "auto") return Math.min(asked, threads);
-  const isLight = basePrecision !== "float32" || bytesPerElement(compute) * parameters <= DATA_PARALLEL.baseBytes;
-  return isLight && hiddenSize > TINY_WIDTH && stepTokens > tokens ? Math.min(DATA_PARALLEL.sessions, threads) : 1;
+  const isLight = bytesPerElement(compute) * parameters <= DATA_PARALLEL.machineShare * totalmem();
+  return isLight && workers === 1 && hiddenSize > TINY_WIDTH && stepTokens > tokens ? Math.min(DATA_PARALLEL.sessions, threads) : 1;
 }
 
 /**
@@ -114,7 +116,7 @@ export async function resolveRuntime(settings: RuntimeSettings, facts: RuntimeFa
   const float32Modules = opened === undefined ? [] : await chooseFloat32Modules(settings.float32_modules, basePrecision, opened);
   const tokensPerMicroBatch = tokens === "auto" ? tokensOfPass(facts, bytes) : tokens;
   const allThreads = threads === "auto" ? availableParallelism() : threads;
-  const dataParallel = dataParallelOf(settings.data_parallel, { threads: allThreads, tokens: tokensPerMicroBatch, basePrecision }, facts);
+  const dataParallel = dataParallelOf(settings.data_parallel, { threads: allThreads, tokens: tokensPerMicroBatch }, facts);
   return {
     device,
     basePrecision,

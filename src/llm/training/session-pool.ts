@@ -7,6 +7,7 @@ import { openDeviceMemory } from "../../engine/runtime/device-memory.ts";
 import { openSession } from "../../engine/runtime/onnx-session.ts";
 import type { Session } from "../../engine/runtime/onnx-session.ts";
 import { openReplica, type Replica } from "../../engine/runtime/replica.ts";
+import { SharedWeights } from "../../engine/runtime/shared-weights.ts";
 import type { DeviceMemory } from "../../engine/runtime/resident.ts";
 import { decodeGraph, encoderGraph, generateGraph, lossGraph, prefixGraph, trainGraph } from "./graphs.ts";
 import type { AdaptedModel, MaskInput } from "./graphs.ts";
@@ -38,12 +39,15 @@ export class SessionPool implements Disposable, AsyncDisposable {
   readonly #open = new Map<string, Promise<Session>>();
   readonly #training = new Map<boolean, Promise<TrainingSession>>();
   readonly #replicas: Promise<Replica>[] = [];
+  /** Where several sessions run at the same time: the base once, for all of them. */
+  readonly #shared: { readonly shared?: SharedWeights };
   #disposed = false;
   /** Where parameters, gradients and moments stay between runs. */
   readonly memory: DeviceMemory;
 
   constructor(options: PoolOptions) {
     this.#options = options;
+    this.#shared = (options.runtime.dataParallel ?? 1) > 1 ? { shared: new SharedWeights(options.weights) } : {};
     this.memory = openDeviceMemory(options.runtime.device);
   }
 
@@ -53,7 +57,7 @@ export class SessionPool implements Disposable, AsyncDisposable {
     const { weights, runtime: { threads: all, device } } = this.#options;
     let session = this.#open.get(key);
     if (session === undefined) {
-      session = openSession(graph(), { threads: threads ?? all, device, weights, ...(kept.length === 0 ? {} : { resident: { memory: this.memory, outputs: kept } }) });
+      session = openSession(graph(), { threads: threads ?? all, device, weights, ...this.#shared, ...(kept.length === 0 ? {} : { resident: { memory: this.memory, outputs: kept } }) });
       this.#open.set(key, session);
     }
     return session;
@@ -78,7 +82,7 @@ export class SessionPool implements Disposable, AsyncDisposable {
     const { graph, masks } = trainGraph(this.#options, { ...lossOptions(this.#options, clients), budget: activationBudget(this.#options, clients) });
     const threads = Math.max(1, Math.floor(all / dataParallel));
     // The replicas' threads open theirs while this one opens its own.
-    const opening = Array.from({ length: dataParallel - 1 }, () => openReplica(graph, { threads, weights }));
+    const opening = Array.from({ length: dataParallel - 1 }, () => openReplica(graph, { threads, weights, ...this.#shared }));
     this.#replicas.push(...opening);
     const replicas = Promise.all(opening);
     // One that fails while this thread opens its own is heard of below.

@@ -31,6 +31,8 @@ export const bench = defineCommand({
     sweep: { flags: "--sweep <size>", description: "step at several sizes: tokens (128 to 2,048), clients (1 to 64) or rank (4 to 64)", schema: z.enum(["tokens", "clients", "rank"]).optional() },
     workers: { flags: "--workers <n>", description: "workers that simulate the clients of a round with --data (default: 1)", schema: count(1) },
     activationMemory: { flags: "--activation-memory <size>", description: "step: most memory for activations, as runtime.activation_memory: auto (default), none, or a size such as 512MB", schema: text },
+    dataParallel: { flags: "--data-parallel <n>", description: "step: passes at the same time, as runtime.data_parallel (default: chosen for model and machine)", schema: optionalCount },
+    tokensPerMicroBatch: { flags: "--tokens-per-micro-batch <n>", description: "step: tokens of a pass, as runtime.tokens_per_micro_batch (default: chosen for model and machine)", schema: optionalCount },
     threads: { flags: "--threads <n>", description: "threads (default: chosen for this machine)", schema: optionalCount },
   },
   examples: [
@@ -45,12 +47,12 @@ export const bench = defineCommand({
     const measurement = MEASUREMENTS.find((name) => name === what);
     if (measurement === undefined) throw new FedtuneError("config", { where: "fedtune bench", expected: `one of ${MEASUREMENTS.join(", ")}`, got: `\`${what}\``, remedy: didYouMean(what, MEASUREMENTS) });
     const { benchGenerate, benchLoad, benchRound, benchStep, benchSweep } = await import("../../bench/index.ts");
-    const { model, precision, batch, tokens, newTokens, data, examples, steps, warmup, rank, clients, rounds, repeats, sweep, workers, activationMemory, threads } = options;
+    const { model, precision, batch, tokens, newTokens, data, examples, steps, warmup, rank, clients, rounds, repeats, sweep, workers, activationMemory, dataParallel, tokensPerMicroBatch, threads } = options;
     const common = { model, precision, ...(threads !== undefined && { threads }) };
     const measure = async (): Promise<Readonly<Record<string, unknown>>> => {
       switch (measurement) {
         case "step": {
-          const size = { ...common, batch: batch ?? 4, tokens: tokens ?? 256, ...(data !== undefined && { data }), examples, steps: steps ?? 8, warmup, rank, clients: clients ?? 1, products: true, ...(activationMemory !== undefined && { activationMemory }), signal: context.interrupt.cooperate() };
+          const size = { ...common, batch: batch ?? 4, tokens: tokens ?? 256, ...(data !== undefined && { data }), examples, steps: steps ?? 8, warmup, rank, clients: clients ?? 1, products: true, ...(activationMemory !== undefined && { activationMemory }), ...(dataParallel !== undefined && { dataParallel }), ...(tokensPerMicroBatch !== undefined && { tokensPerMicroBatch }), signal: context.interrupt.cooperate() };
           return sweep === undefined ? await benchStep(size) : await benchSweep(sweep, size);
         }
         case "round": {

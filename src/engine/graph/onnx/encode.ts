@@ -67,6 +67,8 @@ const UNSHAPED_FROM = 9000;
 export interface EncodeOptions {
   /** Default: the CPU. */
   readonly device?: Device;
+  /** Names of weights that are fed at every run, like inputs; absent: all lie in files. */
+  readonly fed?: ReadonlySet<string>;
   /** What planning of buffers saves: time when a session opens (the default), or memory when it runs. */
   readonly saves?: keyof typeof PLANNED_NODES;
 }
@@ -198,7 +200,7 @@ class Emitter implements OnnxEmitter {
 }
 
 /** The ONNX model of a graph, in the form that suits a device. `locate` says where each weight's bytes lie. */
-export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocation, { device = "cpu", saves = "time" }: EncodeOptions = {}): Uint8Array {
+export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocation, { device = "cpu", saves = "time", fed = new Set() }: EncodeOptions = {}): Uint8Array {
   const emitter = new Emitter(device);
   const names = new Map<number, string>();
   const typeOf = (id: number): TensorType => must(graph.values[id], `value ${id}`);
@@ -228,6 +230,8 @@ export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocatio
       emitter.declare(name, typeOf(id));
     });
   }
+  const mapped = graph.weights.filter(({ name }) => !fed.has(name));
+  const inputs = [...graph.inputs, ...graph.weights.filter(({ name }) => fed.has(name))];
   for (const { id, name } of graph.outputs) emitter.node("Identity", [must(names.get(id), name)], [name]);
 
   const model = create(ModelProtoSchema, {
@@ -239,8 +243,8 @@ export function encodeOnnx(graph: Graph, locate: (name: string) => WeightLocatio
       // onnxruntime runs what a node reads in descending order of where it is listed. Backwards in the list, nodes run in the
       // graph's order, each when something needs it: gradients of parameters at once, values made again as late as can be.
       node: emitter.nodes.toReversed(),
-      initializer: [...emitter.initializers, ...graph.weights.map(({ id, name }) => encodeWeight(name, typeOf(id), locate(name)))],
-      input: graph.inputs.map(({ id, name }) => encodeValue(name, typeOf(id))),
+      initializer: [...emitter.initializers, ...mapped.map(({ id, name }) => encodeWeight(name, typeOf(id), locate(name)))],
+      input: inputs.map(({ id, name }) => encodeValue(name, typeOf(id))),
       output: graph.outputs.map(({ id, name }) => encodeValue(name, typeOf(id))),
       valueInfo: unshaped ? [] : emitter.valueInfo,
     }),
