@@ -19,3 +19,13 @@ export function isByte(dtype: DType): dtype is ByteDType {
 export function byteZero(dtype: DType): number {
   return dtype === "uint8" ? UNSIGNED_ZERO : 0;
 }
+
+/** Tokens of a vocabulary whose probabilities are rounded together: few, so that small ones beside a large one are lost among as few; not so few that their products are slow. */
+const BLOCK_TOKENS = { least: 256, most: 768 } as const;
+
+/** Equal blocks of a vocabulary of V tokens for the loss's way back in 8 bits; where V has no such divisor the last one is filled up. */
+export function vocabularyBlocks(v: number): { readonly blocks: number; readonly tokens: number } {
+  const { least, most } = BLOCK_TOKENS;
+  for (let tokens = Math.min(v, most); tokens >= Math.min(v, least); tokens--) if (v % tokens === 0) return { blocks: v / tokens, tokens };
+  return { blocks: Math.ceil(v / most), tokens: most };
+}

@@ -209,7 +209,13 @@ export function linearCrossEntropy(hidden: Value, weight: Value, targets: Value,
   return emitOne("LinearCrossEntropy", [hidden, weight, targets], { chunks: pieces.chunks, minimumRows: pieces.minimumRows, softCap: pieces.softCap ?? 0 });
 }
 
-/** The same with logits from an output embedding in 8 bits (int8, or uint8 about 128), `[D, V]` with scales `[V]`; the way back takes the embedding itself, `[V, D]`. */
-export function roundedLinearCrossEntropy(hidden: Value, head: { readonly weight: Value; readonly scales: Value; readonly embedding: Value }, targets: Value, pieces: { readonly chunks: number; readonly minimumRows: number; readonly softCap: number }): Value {
-  return emitOne("RoundedLinearCrossEntropy", [hidden, head.weight, head.scales, head.embedding, targets], pieces);
+/**
+ * The same with logits from an output embedding in 8 bits (int8, or uint8 about 128), `[D, V]` with scales `[V]`. The way back takes the
+ * embedding itself, `[V, D]`, or where `back` is given blocks of tokens in 8 bits, `[blocks, tokens, D]` with scales `[D]`; the targets' rows are the embedding's own.
+ */
+export function roundedLinearCrossEntropy(
+  hidden: Value, { weight, scales, embedding, back }: { readonly weight: Value; readonly scales: Value; readonly embedding: Value; readonly back?: { readonly weight: Value; readonly scales: Value } | undefined }, targets: Value,
+  pieces: { readonly chunks: number; readonly minimumRows: number; readonly softCap: number },
+): Value {
+  return emitOne("RoundedLinearCrossEntropy", [hidden, weight, scales, embedding, targets, ...(back === undefined ? [] : [back.weight, back.scales])], pieces);
 }

@@ -55,12 +55,9 @@ export function attentionStates(pass: ForwardPass, path: string, x: Value): { re
   return { q, k, v };
 }
 
-/** `gate_proj` and `up_proj`, one product in the prepared base, and `down_proj`. */
+/** `gate_proj`, `up_proj` and `down_proj`: the first two stay two products, as cutting a wide one and joining its gradients costs more (LOG.md). */
 export function addGatedMlp(modules: ModuleList, path: string, { hiddenSize: d, intermediateSize: f, bias = false }: { readonly hiddenSize: number; readonly intermediateSize: number; readonly bias?: boolean }): void {
-  modules.linear([
-    { path: `${path}.gate_proj`, inFeatures: d, outFeatures: f },
-    { path: `${path}.up_proj`, inFeatures: d, outFeatures: f },
-  ], { joined: `${path}.gate_up_proj`, bias });
+  for (const name of ["gate_proj", "up_proj"]) modules.linear({ path: `${path}.${name}`, inFeatures: d, outFeatures: f }, { bias });
   modules.linear({ path: `${path}.down_proj`, inFeatures: f, outFeatures: d }, { bias });
 }
 

@@ -23,7 +23,7 @@ import type { BaseTensor } from "./sites.ts";
 /** Mapped files start their data on a page. */
 const PAGE_BYTES = 4096;
 /** Raised when the layout of the file changes. */
-const LAYOUT_VERSION = 5;
+const LAYOUT_VERSION = 9;
 
 /** A base that is ready to be mapped. */
 export interface PreparedBase {

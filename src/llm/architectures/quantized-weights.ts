@@ -1,8 +1,9 @@
 /** Weights of linear modules in 8 or 4 bits: which are rounded, how they lie in the prepared base, and their product. */
 import { must } from "../../core/base/errors.ts";
+import { zeros } from "../../core/base/tensor.ts";
 import type { TensorDeclaration } from "../../core/formats/safetensors-header.ts";
 import type { SafetensorsWriter } from "../../core/formats/safetensors-writer.ts";
-import type { ByteDType } from "../../engine/graph/byte-weights.ts";
+import { byteZero, vocabularyBlocks, type ByteDType } from "../../engine/graph/byte-weights.ts";
 import type { GraphBuilder } from "../../engine/graph/builder.ts";
 import { INT4_BLOCK, int4MatMul, quantizedMatMul, roundedLinearCrossEntropy } from "../../engine/graph/operations.ts";
 import type { Value } from "../../engine/graph/value.ts";
@@ -17,8 +18,8 @@ export interface RoundedTensor {
   readonly layout: Layout;
 }
 
-/** One for each declared tensor of a rounding, which are two or three. */
-type Sinks = readonly [BlockSink, BlockSink, BlockSink];
+/** One for each declared tensor of a rounding, which are two to four. */
+type Sinks = readonly [BlockSink, BlockSink, BlockSink, BlockSink];
 
 /** The rows of a tensor and the file that takes what is made of them. */
 export interface RowsToWriter {
@@ -85,9 +86,9 @@ function sinksOf(declarations: readonly TensorDeclaration[], writer: Safetensors
 }
 
 /** The declared tensors as weights of a graph; as many as there are names on the left. */
-function weightsOf(builder: GraphBuilder, declarations: readonly TensorDeclaration[]): readonly [Value, Value, Value] {
-  // Declarations have two or three entries and each rounding takes as many as its own has.
-  return declarations.map(({ name, dtype, shape }) => builder.weight(name, dtype, shape)) as unknown as readonly [Value, Value, Value];
+function weightsOf(builder: GraphBuilder, declarations: readonly TensorDeclaration[]): readonly [Value, Value, Value, Value] {
+  // Declarations have two to four entries and each rounding takes as many as its own has.
+  return declarations.map(({ name, dtype, shape }) => builder.weight(name, dtype, shape)) as unknown as readonly [Value, Value, Value, Value];
 }
 
 const ROUNDINGS = { int8: inBytes("int8"), uint8: inBytes("uint8"), int4 } as const;
@@ -151,22 +152,35 @@ export function roundedProduct(builder: GraphBuilder, base: RoundedBase | undefi
   return base === undefined || rounded === undefined ? undefined : ROUNDINGS[base.precision].product(builder, rounded, x);
 }
 
-/** What stands for the output embedding `[V, D]` in the loss's logits: rounded by token. */
+/**
+ * What stands for the output embedding `[V, D]` in the loss: for its logits rounded by token, for the way back by element of the hidden
+ * state, with rows of zeros up to whole blocks of tokens.
+ */
 export function declareHead(precision: RoundedBase["precision"], { name, shape: [v = 0, d = 0] }: BaseTensor): readonly TensorDeclaration[] {
   const dtype = must(byteDType(precision), "8 bits");
-  return [{ name: `${name} ${dtype} head`, dtype, shape: [d, v] }, { name: `${name} ${dtype} head scales`, dtype: "float32", shape: [v] }];
+  const { blocks, tokens } = vocabularyBlocks(v);
+  return [
+    { name: `${name} ${dtype} head`, dtype, shape: [d, v] }, { name: `${name} ${dtype} head scales`, dtype: "float32", shape: [v] },
+    { name: `${name} ${dtype} head back`, dtype, shape: [blocks * tokens, d] }, { name: `${name} ${dtype} head back scales`, dtype: "float32", shape: [d] },
+  ];
 }
 
 /** Writes what `declareHead` declares, from the embedding's rows. */
 export function writeHead(precision: RoundedBase["precision"], base: BaseTensor, { rows, writer }: RowsToWriter): void {
-  const [forward, scales] = sinksOf(declareHead(precision, base), writer);
-  roundToBytes(rows, { dtype: must(byteDType(precision), "8 bits"), scaleBy: "row" }, { turned: forward, scales });
+  const dtype = must(byteDType(precision), "8 bits");
+  const [forward, scales, back, backScales] = sinksOf(declareHead(precision, base), writer);
+  roundToBytes(rows, { dtype, scaleBy: "row" }, { turned: forward, scales });
+  roundToBytes(rows, { dtype, scaleBy: "column" }, { asItLies: back, scales: backScales });
+  const { blocks, tokens } = vocabularyBlocks(rows.rows);
+  const missing = blocks * tokens - rows.rows;
+  if (missing > 0) back({ row: rows.rows, column: 0, rows: missing, columns: rows.columns, data: zeros(dtype, [missing * rows.columns]).data.fill(byteZero(dtype)) });
 }
 
 /** Losses of hidden rows by the rounded output embedding; undefined where the base has none. */
 export function roundedLoss(builder: GraphBuilder, base: RoundedBase | undefined, rows: { readonly hidden: Value; readonly targets: Value }, pieces: Parameters<typeof roundedLinearCrossEntropy>[3]): Value | undefined {
   if (base?.head === undefined) return undefined;
-  const { name, shape } = base.head;
-  const [weight, scales] = weightsOf(builder, declareHead(base.precision, base.head));
-  return roundedLinearCrossEntropy(rows.hidden, { weight, scales, embedding: builder.weight(name, "float32", shape) }, rows.targets, pieces);
+  const { name, shape: [v = 0, d = 0] } = base.head;
+  const { blocks, tokens } = vocabularyBlocks(v);
+  const [weight, scales, back, backScales] = weightsOf(builder, declareHead(base.precision, base.head).map((declared, i) => (i === 2 ? { ...declared, shape: [blocks, tokens, d] } : declared)));
+  return roundedLinearCrossEntropy(rows.hidden, { weight, scales, embedding: builder.weight(name, "float32", [v, d]), back: { weight: back, scales: backScales } }, rows.targets, pieces);
 }

@@ -66,9 +66,10 @@ export function roundToBytes(source: BaseRows, { dtype, scaleBy }: { readonly dt
   let buffers = [new Uint8Array(0), new Uint8Array(0)] as const;
   for (const { first, count, values } of source.chunks()) {
     const elements = count * columns;
-    if (buffers[0].length < elements) buffers = [new Uint8Array(elements), new Uint8Array(elements)];
+    const wanted = [asItLies === undefined ? 0 : elements, turned === undefined ? 0 : elements] as const;
+    if (buffers[0].length < wanted[0] || buffers[1].length < wanted[1]) buffers = [new Uint8Array(wanted[0]), new Uint8Array(wanted[1])];
     // Both dtypes wrap whole numbers to the same byte.
-    const [lying, standing] = [buffers[0].subarray(0, elements), buffers[1].subarray(0, elements)];
+    const [lying, standing] = [buffers[0].subarray(0, wanted[0]), buffers[1].subarray(0, wanted[1])];
     const peaks = known ?? new Float64Array(count);
     if (known === undefined) {
       rowPeaks(values, columns, peaks);
@@ -78,6 +79,7 @@ export function roundToBytes(source: BaseRows, { dtype, scaleBy }: { readonly dt
       for (let c = 0; c < columns; c++) {
         const scale = (peaks[known === undefined ? r : c] ?? 0) / BYTE_LIMIT;
         const byte = scale > 0 ? Math.round((values[r * columns + c] ?? 0) / scale) + zero : zero;
+        // What is not wanted has no room: nothing is written.
         lying[r * columns + c] = byte;
         standing[c * count + r] = byte;
       }

@@ -7,6 +7,7 @@ import { gradient } from "../../passes/gradient.ts";
 import { openSession } from "../../runtime/onnx-session.ts";
 import { evaluateReference, toReference } from "../../runtime/reference.ts";
 import { GraphBuilder } from "../builder.ts";
+import { vocabularyBlocks } from "../byte-weights.ts";
 import * as g from "../operations.ts";
 import type { Value } from "../value.ts";
 
@@ -45,23 +46,41 @@ test("so it is under a soft cap that nearly all logits reach", async () => {
   expect(errors.dx).toBeLessThan(1e-5);
 });
 
-test("in 8 bits the slope has the share of the tokens that are each a thousandth as likely as the first", async () => {
+/** Token 0 and 3,000 others, each a thousandth as likely: the mass of these pulls along one element of the hidden state. Its share, and that of the slope. */
+async function shareOfOthers(blocks: number): Promise<{ readonly exact: number; readonly slope: number }> {
   const [v, d] = [3001, 4];
-  // Logits 7 for token 0 and 0 for the others; the mass of these pulls along one element of the hidden state.
-  const bytes = Int8Array.from({ length: d * v }, (_, i) => (i === 0 ? 64 : 0));
-  const embedding = Float32Array.from({ length: v * d }, (_, i) => (i >= d && i % d === 3 ? 1 : 0));
+  const bytes = Int8Array.from({ length: d * v }, (_, i) => (i === 0 ? 64 : 0)); // Logits 7 for token 0, 0 for the others.
+  const embedding = Int8Array.from({ length: v * d }, (_, i) => (i >= d && i % d === 3 ? 1 : 0));
   const builder = new GraphBuilder();
   const hidden = builder.input("hidden", "float32", [1, 1, d]);
+  const constant = (data: Int8Array | Float32Array, ...shape: number[]): Value => builder.constant(data instanceof Int8Array ? tensor("int8", shape, data) : tensor("float32", shape, data));
   const head = {
-    weight: builder.constant(tensor("int8", [d, v], bytes)), scales: builder.constant(tensor("float32", [v], new Float32Array(v).fill(1 / 64))),
-    embedding: builder.constant(tensor("float32", [v, d], embedding)),
+    weight: constant(bytes, d, v), scales: constant(new Float32Array(v).fill(1 / 64), v), embedding: constant(Float32Array.from(embedding), v, d),
+    back: blocks === 0 ? undefined : { weight: constant(embedding, blocks, v / blocks, d), scales: constant(new Float32Array(d).fill(1), d) },
   };
   const nll = g.roundedLinearCrossEntropy(hidden, head, builder.constant(tensor("int32", [1, 1], Int32Array.of(0))), { chunks: 1, minimumRows: 1, softCap: 0 });
   const seed = builder.constant(tensor("float32", [1, 1], Float32Array.of(1)));
   builder.output("slope", must(gradient(builder, { value: nll, seed }, [hidden])[0], "slope"));
   using session = await openSession(builder.finish(), { threads: 1 });
   const { slope } = await session.run({ hidden: tensor("float32", [1, 1, d], Float32Array.of(7, 0, 0, 0)) });
-  const others = 3000 / (3000 + Math.exp(7));
-  expect(others).toBeGreaterThan(0.7);
-  expect(must(slope, "slope").data[3]).toBeCloseTo(others, 2);
+  return { exact: 3000 / (3000 + Math.exp(7)), slope: Number(must(slope, "slope").data[3]) };
+}
+
+test("in 8 bits the slope has the share of the tokens that are each a thousandth as likely as the first", async () => {
+  const { exact, slope } = await shareOfOthers(0);
+  expect(exact).toBeGreaterThan(0.7);
+  expect(slope).toBeCloseTo(exact, 2);
+});
+
+test("with the way back in 8 bits it lacks only those of the first one's block", async () => {
+  const { exact, slope } = await shareOfOthers(3001);
+  expect(slope).toBeCloseTo(exact, 2);
+  // All of them in one block: the smallest step of 8 bits is more than any of them has.
+  expect((await shareOfOthers(1)).slope).toBe(0);
+});
+
+test("a vocabulary is cut into equal blocks, large enough for fast products and small enough to lose little; where it cannot be, the last is filled up", () => {
+  const sizes = (v: number) => Object.values(vocabularyBlocks(v));
+  expect([49_152, 6400, 128_256, 512, 7].map(sizes)).toEqual([[64, 768], [10, 640], [167, 768], [1, 512], [1, 7]]);
+  expect([50_257, 151_936].map(sizes)).toEqual([[66, 768], [198, 768]]);
 });

@@ -9,7 +9,7 @@ import type { OpAttributes } from "../op-attributes.ts";
 import * as g from "../operations.ts";
 import type { Value } from "../value.ts";
 import { arity2, arity3, dimAt, shapeError } from "./record.ts";
-import { roundedRowsProduct } from "./quantized.ts";
+import { blockProduct, roundedRowsProduct } from "./quantized.ts";
 import type { LoweredNode, OpRecord } from "./record.ts";
 
 /** −log softmax(row)[target] and, in place of the row, softmax(row) − onehot(target). */
@@ -143,8 +143,10 @@ export const LinearCrossEntropy: OpRecord<OpAttributes["LinearCrossEntropy"]> = 
 /** float16 begins to lose digits below 6e-5, where most probabilities of a large vocabulary lie. */
 const PROBABILITY_SCALE = 1024;
 
-/** Losses and slopes of hidden rows in float64, for an output embedding whose elements may differ between the two directions. */
-function linearLoss(hidden: Float64Array, targets: Float64Array, { v, d, softCap, forward, back }: { readonly v: number; readonly d: number; readonly softCap: number; readonly forward: (k: number, j: number) => number; readonly back: (k: number, j: number) => number }): Float64Array[] {
+type ElementOf = (k: number, j: number) => number;
+
+/** Losses and slopes of hidden rows in float64, for an output embedding whose elements may differ between the two directions, and for the target's own row. */
+function linearLoss(hidden: Float64Array, targets: Float64Array, { v, d, softCap, forward, back, ofTarget = back }: { readonly v: number; readonly d: number; readonly softCap: number; readonly forward: ElementOf; readonly back: ElementOf; readonly ofTarget?: ElementOf }): Float64Array[] {
   const slope = new Float64Array(hidden.length);
   const nll = Float64Array.from(targets, (target, i) => {
     const row = Float64Array.from({ length: v }, (_, k) => {
@@ -155,7 +157,9 @@ function linearLoss(hidden: Float64Array, targets: Float64Array, { v, d, softCap
     const slopes = row.map((logit) => (softCap === 0 ? 1 : 1 - (logit / softCap) ** 2));
     const loss = crossEntropyRow(row, target);
     row.forEach((p, k) => (row[k] = p * (slopes[k] ?? 0)));
-    for (let j = 0; j < d; j++) slope[i * d + j] = row.reduce((sum, p, k) => sum + p * back(k, j), 0);
+    const ofOwn = slopes[target] ?? 0;
+    row[target] = (row[target] ?? 0) + ofOwn;
+    for (let j = 0; j < d; j++) slope[i * d + j] = row.reduce((sum, p, k) => sum + p * back(k, j), -ofOwn * ofTarget(target, j));
     return loss;
   });
   return [nll, slope];
@@ -163,15 +167,17 @@ function linearLoss(hidden: Float64Array, targets: Float64Array, { v, d, softCap
 
 /**
  * LinearCrossEntropy whose logits are products with an output embedding in 8 bits. Inputs: hidden `[C, L, D]`, int8 or uint8 `[D, V]`
- * with scales `[V]`, the embedding itself `[V, D]` for the way back, targets. Probabilities are not rounded: under a row's one scale
- * all below 1/510 of its largest become nothing, and with them nearly all tokens of a vocabulary.
+ * with scales `[V]`, the embedding itself `[V, D]`, targets and, where the way back is in 8 bits as well, blocks of the embedding's rows
+ * `[blocks, tokens, D]` with scales `[D]`, the last filled up with zeros: probabilities are then rounded by row and block. The targets' rows are taken off in float32 either way.
  */
 export const RoundedLinearCrossEntropy: OpRecord<OpAttributes["RoundedLinearCrossEntropy"]> = {
   precision: "float32",
   infer: (inputs) => {
-    const [hidden, w, scales, embedding, targets] = inputs;
-    if (hidden === undefined || w === undefined || scales === undefined || embedding?.dtype !== "float32" || targets === undefined || !isByte(w.dtype) || w.shape[0] !== hidden.shape[2] || embedding.shape[1] !== w.shape[0] || embedding.shape[0] !== w.shape[1]) {
-      throw shapeError("RoundedLinearCrossEntropy", "[C, L, D], int8 or uint8 [D, V], [V], float32 [V, D] and int32 [C, L]", inputs);
+    const [hidden, w, scales, embedding, targets, back, backScales] = inputs;
+    const [blocks, tokens] = [Number(back?.shape[0]), Number(back?.shape[1])];
+    const fitsBack = back === undefined || (back.dtype === w?.dtype && blocks * tokens >= Number(embedding?.shape[0]) && back.shape[2] === embedding?.shape[1] && backScales?.dtype === "float32" && backScales.shape[0] === embedding?.shape[1]);
+    if (hidden === undefined || w === undefined || scales === undefined || embedding?.dtype !== "float32" || targets === undefined || !isByte(w.dtype) || w.shape[0] !== hidden.shape[2] || embedding.shape[1] !== w.shape[0] || embedding.shape[0] !== w.shape[1] || !fitsBack) {
+      throw shapeError("RoundedLinearCrossEntropy", "[C, L, D], int8 or uint8 [D, V], [V], float32 [V, D], int32 [C, L] and perhaps [blocks, tokens, D] and [D]", inputs);
     }
     return [{ dtype: "float32", shape: targets.shape }, hidden];
   },
@@ -180,24 +186,25 @@ export const RoundedLinearCrossEntropy: OpRecord<OpAttributes["RoundedLinearCros
     if (needs.slice(1).some(Boolean)) throw new Error("RoundedLinearCrossEntropy: an 8-bit output embedding does not train");
     return slope === undefined || dy === undefined ? [] : [g.mul(slope, g.reshape(dy, [...dy.shape, 1])), ...inputs.slice(1).map(() => undefined)];
   },
-  reference: ([hidden, w, scales, embedding, targets], { softCap }) => {
+  reference: ([hidden, w, scales, embedding, targets, back, backScales], { softCap }) => {
     const { dtype, shape: [d = 1, v = 1] } = must(w, "weight");
     const zero = byteZero(dtype);
     return linearLoss(must(hidden, "hidden").data, targets?.data ?? new Float64Array(), {
       v, d, softCap,
       forward: (k, j) => ((w?.data[j * v + k] ?? 0) - zero) * (scales?.data[k] ?? 0),
-      back: (k, j) => embedding?.data[k * d + j] ?? 0,
+      back: (k, j) => (back === undefined ? (embedding?.data[k * d + j] ?? 0) : ((back.data[k * d + j] ?? 0) - zero) * (backScales?.data[j] ?? 0)),
+      ofTarget: (k, j) => embedding?.data[k * d + j] ?? 0,
     });
   },
   lower: (e, node) => {
-    const [, w = "", scales = "", embedding = "", targets = ""] = node.inputs;
+    const [, w = "", scales = "", embedding = "", targets = "", back, backScales] = node.inputs;
     const { softCap } = node.attributes;
-    const { dtype } = must(node.inputTypes[1], "weight");
+    const { dtype, shape: [, v = 1] } = must(node.inputTypes[1], "weight");
     const divided = softCap === 0 ? scales : e.fresh("Mul", [scales, e.float(1 / softCap)]);
     lowerInPieces(e, node, {
       targets,
       product: (x) => roundedRowsProduct(e, x, { weight: w, dtype, scales: divided }),
-      back: (p) => e.fresh("MatMul", [p, embedding]),
+      back: (p) => (back === undefined ? e.fresh("MatMul", [p, embedding]) : blockProduct(e, p, { weight: back, dtype, scales: backScales, shape: (node.inputTypes[5]?.shape ?? []).map(Number), vocabSize: Number(v) })),
       rowsOf: (t) => e.fresh("Gather", [embedding, t], { attributes: { axis: 0n } }),
     });
   },

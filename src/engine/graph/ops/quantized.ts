@@ -17,11 +17,19 @@ import * as g from "../operations.ts";
 import { arity3, dimAt, shapeError } from "./record.ts";
 import type { OpRecord } from "./record.ts";
 
+/** Largest unsigned byte. */
+const UNSIGNED_LIMIT = 255;
 /** Rows of zeros have this for their largest magnitude. */
 const SMALLEST = 1e-30;
 
+/** Rows that were rounded, and their scales `[n, 1]`, by the names of their ONNX values. */
+interface RoundedRows {
+  readonly rows: string;
+  readonly scales: string;
+}
+
 /** ONNX nodes that round rows `[n, K]` to unsigned 8 bits about 128; `scales` is `[n, 1]`. Without n, what it does not know stays undeclared. */
-function quantizeRows(e: OnnxEmitter, x: string, n: Dim | undefined): { readonly rows: string; readonly scales: string } {
+function quantizeRows(e: OnnxEmitter, x: string, n: Dim | undefined): RoundedRows {
   const over = e.integers([1]);
   const largest = e.fresh("Max", [e.fresh("ReduceMax", [x, over], { attributes: { keepdims: 1n } }), e.fresh("Neg", [e.fresh("ReduceMin", [x, over], { attributes: { keepdims: 1n } })]), e.float(SMALLEST)]);
   const scales = e.fresh("Mul", [largest, e.float(1 / BYTE_LIMIT)]);
@@ -39,13 +47,34 @@ interface EmittedWeight {
   readonly scales: string | undefined;
 }
 
-/** Rows `[n, K]`, rounded, times a weight: `[n, N]`. */
-export function roundedRowsProduct(e: OnnxEmitter, x: string, { weight, dtype, scales }: EmittedWeight, n?: Dim): string {
-  const rounded = quantizeRows(e, x, n);
+/** Rounded rows times a weight; `rowZero` stands for 0 in the rows. */
+function byteProduct(e: OnnxEmitter, rounded: RoundedRows, { weight, dtype, scales }: EmittedWeight, rowZero: number = UNSIGNED_ZERO): string {
   const one = e.constant(tensor("float32", [], Float32Array.of(1)));
   const zero = (point: number): string => e.constant(tensor("uint8", [], Uint8Array.of(point)));
-  const zeros = [zero(UNSIGNED_ZERO), ...(dtype === "uint8" ? [zero(byteZero(dtype))] : [])];
+  const zeros = [zero(rowZero), ...(dtype === "uint8" ? [zero(byteZero(dtype))] : [])];
   return e.fresh("Mul", [e.fresh("MatMulIntegerToFloat", [rounded.rows, weight, one, scales ?? one, ...zeros], { domain: "com.microsoft" }), rounded.scales]);
+}
+
+/** Rows `[n, K]`, rounded, times a weight: `[n, N]`. */
+export function roundedRowsProduct(e: OnnxEmitter, x: string, weight: EmittedWeight): string {
+  return byteProduct(e, quantizeRows(e, x, undefined), weight);
+}
+
+/**
+ * Probabilities `[n, V]` times an embedding in 8 bits, in blocks of tokens `[blocks, tokens, D]`, the last filled up with zeros: `[n, D]`. Each row of
+ * a block has a scale of its own: under one scale for the whole vocabulary, all below 1/510 of a row's largest become nothing, and with them most tokens.
+ */
+export function blockProduct(e: OnnxEmitter, probabilities: string, { weight, dtype, scales, shape: [blocks = 1, tokens = 1], vocabSize }: EmittedWeight & { readonly shape: readonly number[]; readonly vocabSize: number }): string {
+  const missing = blocks * tokens - vocabSize;
+  const filled = missing === 0 ? probabilities : e.fresh("Pad", [probabilities, e.integers([0, 0, 0, missing])]);
+  const rows = e.fresh("Reshape", [filled, e.integers([-1, tokens])]);
+  const largest = e.fresh("Max", [e.fresh("ReduceMax", [rows, e.integers([1])], { attributes: { keepdims: 1n } }), e.float(SMALLEST)]);
+  const scale = e.fresh("Mul", [largest, e.float(1 / UNSIGNED_LIMIT)]);
+  const flat = e.fresh("Reshape", [scale, e.integers([-1])]);
+  const zeros = e.fresh("Expand", [e.constant(tensor("uint8", [1], Uint8Array.of(0))), e.fresh("Shape", [flat])]);
+  const byBlock = (x: string, width: number): string => e.fresh("Transpose", [e.fresh("Reshape", [x, e.integers([-1, blocks, width])])], { attributes: { perm: [1n, 0n, 2n] } });
+  const rounded = { rows: byBlock(e.fresh("QuantizeLinear", [rows, flat, zeros], { attributes: { axis: 0n } }), tokens), scales: byBlock(scale, 1) };
+  return e.fresh("ReduceSum", [byteProduct(e, rounded, { weight, dtype, scales }, 0), e.integers([0])], { attributes: { keepdims: 0n } });
 }
 
 /**
@@ -90,9 +119,15 @@ export const QuantizedMatMul: OpRecord<OpAttributes["QuantizedMatMul"]> = {
     const to = out?.shape ?? [];
     const n = multiplyDims(...from.slice(0, -1));
     const rows = [n, dimAt(from, from.length - 1)];
-    const flat = e.reshape(x, from, rows);
-    if (flat !== x) e.declare(flat, { dtype: "float32", shape: rows });
-    const product = roundedRowsProduct(e, flat, { weight: w, dtype: must(weightType, "weight").dtype, scales }, n);
+    // Products of one input round its rows once.
+    let rounded: RoundedRows | undefined;
+    const round = (): RoundedRows => {
+      const flat = e.reshape(x, from, rows);
+      if (flat !== x) e.declare(flat, { dtype: "float32", shape: rows });
+      return (rounded ??= quantizeRows(e, flat, n));
+    };
+    const once = { rows: e.once(`rounded rows of ${x}`, () => round().rows), scales: e.once(`scales of the rounded rows of ${x}`, () => round().scales) };
+    const product = byteProduct(e, once, { weight: w, dtype: must(weightType, "weight").dtype, scales });
     e.reshape(product, [n, dimAt(to, to.length - 1)], to, y);
   },
 };
