@@ -66,7 +66,7 @@ export interface MaskInput {
 }
 
 /** Bytes of logits that may exist at once. */
-const LOGITS_BYTES = 64 << 20;
+const LOGITS_BYTES = 32 << 20;
 /** Share of a budget for activations that a piece of logits may take where all of them together would exceed it. */
 const LOGITS_SHARE = 1 / 8;
 /** Fewer rows than this make the product of a piece slow. */

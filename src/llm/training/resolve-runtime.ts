@@ -53,13 +53,26 @@ const SIDE_BY_SIDE = { tokens: 480, most: 8 } as const;
  */
 const DATA_PARALLEL = { sessions: 2, machineShare: 1 / 8 } as const;
 
-/** Activations may take half of the base in the dtype that is computed in, which is needed anyway; small models get room to keep everything. */
-const ACTIVATIONS = { baseShare: 0.5, leastBytes: 256e6, machineShare: 0.25 } as const;
+/**
+ * Activations may take half of the base in the dtype that is computed in, which is needed anyway, and on a rounded base most of what
+ * it saves: less is then computed twice. Small models get room to keep everything.
+ */
+const ACTIVATIONS = { baseShare: 0.5, savedShare: 0.75, leastBytes: 256e6, machineShare: 0.25 } as const;
+/** About how many bytes of a rounded base a weight of a linear module takes, scales left out, and how many more the output embedding. */
+const ROUNDED_BYTES = { int8: { linear: 2, head: 2 }, uint8: { linear: 2, head: 2 }, int4: { linear: 0.625, head: 0 } } as const;
 
-function activationBytes(setting: RuntimeSettings["activation_memory"], baseBytes: number): number | undefined {
+/** About how much less a rounded base takes than one in float32. */
+function savedBytes(precision: HeldPrecision, linears: RuntimeFacts["linears"] = []): number {
+  if (precision === "float32") return 0;
+  const { linear, head } = ROUNDED_BYTES[precision];
+  return linears.reduce((sum, { inFeatures, outFeatures, isHead }) => sum + inFeatures * outFeatures * (isHead ? -head : bytesPerElement("float32") - linear), 0);
+}
+
+function activationBytes(setting: RuntimeSettings["activation_memory"], { baseBytes, saved }: { readonly baseBytes: number; readonly saved: number }): number | undefined {
   if (setting === "none") return undefined;
   if (setting !== "auto") return parseSize(setting);
-  return Math.floor(Math.min(totalmem() * ACTIVATIONS.machineShare, Math.max(ACTIVATIONS.leastBytes, ACTIVATIONS.baseShare * baseBytes)));
+  const wanted = ACTIVATIONS.baseShare * baseBytes + ACTIVATIONS.savedShare * Math.max(0, saved);
+  return Math.floor(Math.min(totalmem() * ACTIVATIONS.machineShare, Math.max(ACTIVATIONS.leastBytes, wanted)));
 }
 
 /** About how much a token leaves for the backward pass of a training pass: what goes into its linear modules and what comes out of them (within a tenth of what two models were seen to take; LOG.md). */
@@ -107,12 +120,12 @@ export async function requireExact(held: HeldPrecision, isExact: (dtype: ByteDTy
  * @throws what `holdPrecision` and `chooseFloat32Modules` throw
  */
 export async function resolveRuntime(settings: RuntimeSettings, facts: RuntimeFacts): Promise<ResolvedRuntime> {
-  const { hiddenSize, clients, stepTokens, parameters = 0, device = "cpu", compute = "float32", opened } = facts;
+  const { hiddenSize, clients, stepTokens, parameters = 0, device = "cpu", compute = "float32", opened, linears } = facts;
   const tiny = hiddenSize <= TINY_WIDTH;
   const { threads, clients_side_by_side: sideBySide, tokens_per_micro_batch: tokens } = settings;
-  const bytes = activationBytes(settings.activation_memory, bytesPerElement(compute) * parameters);
   const fitting = tiny ? Math.min(SIDE_BY_SIDE.most, Math.floor(SIDE_BY_SIDE.tokens / stepTokens)) : 1;
   const basePrecision = await holdPrecision(settings.base_precision);
+  const bytes = activationBytes(settings.activation_memory, { baseBytes: bytesPerElement(compute) * parameters, saved: savedBytes(basePrecision, linears) });
   const float32Modules = opened === undefined ? [] : await chooseFloat32Modules(settings.float32_modules, basePrecision, opened);
   const tokensPerMicroBatch = tokens === "auto" ? tokensOfPass(facts, bytes) : tokens;
   const allThreads = threads === "auto" ? availableParallelism() : threads;
