@@ -125,7 +125,7 @@ class OnnxSession implements Session {
 }
 
 /** Graphs of more nodes leave over 100 MB of garbage when they are built and encoded, which V8 would keep beside a run that needs the memory. */
-const LARGE_GRAPH = 4000;
+const LARGE_GRAPH = 1000;
 
 /** Whether two nodes are equal: only a pass that recomputes makes such, and it wants them apart. */
 function hasTwins({ nodes }: Graph): boolean {

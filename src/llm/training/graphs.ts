@@ -56,6 +56,8 @@ export interface LossGraphOptions {
 /** How much memory a training pass may take for its values, and the largest sizes that a pass has: C, B, T, L and, under a prefix, S. */
 export interface ActivationBudget {
   readonly bytes: number;
+  /** The same for all passes that run at the same time. How logits are cut goes by it: their number must not change results. */
+  readonly allBytes: number;
   readonly sizes: Sizes;
 }
 
@@ -165,7 +167,7 @@ function buildLoss(adapted: AdaptedModel, { clients, maxLabelledRows, attentionB
   const sight = packSight(g.reshape(segments, [rows, width]), g.reshape(positions, [rows, width]), prefix === 0 ? attentionBlocks : 1);
   const pass = new ForwardPass(builder, passModel(adapted), { ids, positions, sight, ...(prefix > 0 ? { keys: "S" } : {}) }, attached?.hooks ?? {});
   const hidden = selectRows(builder, model.forward(pass), labelledRows); // [C, L, D]
-  return { builder, attached, nll: labelledLoss(adapted, pass, { hidden, targets, maxLabelledRows, budget: budget?.bytes }), masks };
+  return { builder, attached, nll: labelledLoss(adapted, pass, { hidden, targets, maxLabelledRows, budget: budget?.allBytes }), masks };
 }
 
 /** The loss `[C, L]` of the hidden states `[C, L, D]` of labelled rows, never all their logits at once. */

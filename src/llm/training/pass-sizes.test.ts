@@ -32,8 +32,8 @@ test("more tokens and more clients in a pass take more, a budget takes less", ()
   expect(expected("float16", { activationBytes: 1 })).toBeLessThan(expected("float16"));
 });
 
-test("a budget is shared by the passes that run at the same time", () => {
+test("a budget is shared by the passes that run at the same time; how logits are cut goes by all of it", () => {
   const runtime: ResolvedRuntime = { device: "cpu", threads: 2, basePrecision: "float32", compute: "float32", clientsSideBySide: 1, tokensPerMicroBatch: 96, activationBytes: 1001 };
-  const bytes = (changes: Partial<ResolvedRuntime>): number | undefined => activationBudget({ runtime: { ...runtime, ...changes }, packTokens: 24, adapter }, 1)?.bytes;
-  expect([bytes({}), bytes({ dataParallel: 2 })]).toEqual([1001, 500]);
+  const budget = (changes: Partial<ResolvedRuntime>) => activationBudget({ runtime: { ...runtime, ...changes }, packTokens: 24, adapter }, 1);
+  expect([budget({}), budget({ dataParallel: 2 })]).toMatchObject([{ bytes: 1001, allBytes: 1001 }, { bytes: 500, allBytes: 1001 }]);
 });

@@ -45,7 +45,7 @@ function largestSizes({ runtime: { tokensPerMicroBatch }, packTokens, adapter }:
 /** The memory that a pass may take; undefined: no limit. */
 export function activationBudget(limits: PassLimits, clients: number): ActivationBudget | undefined {
   const { activationBytes, dataParallel = 1 } = limits.runtime;
-  return activationBytes === undefined ? undefined : { bytes: Math.floor(activationBytes / dataParallel), sizes: largestSizes(limits, clients) };
+  return activationBytes === undefined ? undefined : { bytes: Math.floor(activationBytes / dataParallel), allBytes: activationBytes, sizes: largestSizes(limits, clients) };
 }
 
 /**

@@ -54,10 +54,10 @@ const SIDE_BY_SIDE = { tokens: 480, most: 8 } as const;
 const DATA_PARALLEL = { sessions: 2, machineShare: 1 / 8 } as const;
 
 /**
- * Activations may take half of the base in the dtype that is computed in, which is needed anyway, and on a rounded base most of what
- * it saves: less is then computed twice. Small models get room to keep everything.
+ * Activations may take half of the base in the dtype that is computed in, which is needed anyway; more where a step has several passes,
+ * which share it where they run at the same time; and half of what a rounded base saves. Small models get room to keep everything.
  */
-const ACTIVATIONS = { baseShare: 0.5, savedShare: 0.75, leastBytes: 256e6, machineShare: 0.25 } as const;
+const ACTIVATIONS = { baseShare: { onePass: 0.5, several: 0.625 }, savedShare: 0.5, leastBytes: 256e6, machineShare: 0.25 } as const;
 /** About how many bytes of a rounded base a weight of a linear module takes, scales left out, and how many more the output embedding. */
 const ROUNDED_BYTES = { int8: { linear: 2, head: 2 }, uint8: { linear: 2, head: 2 }, int4: { linear: 0.625, head: 0 } } as const;
 
@@ -68,10 +68,10 @@ function savedBytes(precision: HeldPrecision, linears: RuntimeFacts["linears"] =
   return linears.reduce((sum, { inFeatures, outFeatures, isHead }) => sum + inFeatures * outFeatures * (isHead ? -head : bytesPerElement("float32") - linear), 0);
 }
 
-function activationBytes(setting: RuntimeSettings["activation_memory"], { baseBytes, saved }: { readonly baseBytes: number; readonly saved: number }): number | undefined {
+function activationBytes(setting: RuntimeSettings["activation_memory"], { baseBytes, saved, passes }: { readonly baseBytes: number; readonly saved: number; readonly passes: keyof typeof ACTIVATIONS.baseShare }): number | undefined {
   if (setting === "none") return undefined;
   if (setting !== "auto") return parseSize(setting);
-  const wanted = ACTIVATIONS.baseShare * baseBytes + ACTIVATIONS.savedShare * Math.max(0, saved);
+  const wanted = ACTIVATIONS.baseShare[passes] * baseBytes + ACTIVATIONS.savedShare * Math.max(0, saved);
   return Math.floor(Math.min(totalmem() * ACTIVATIONS.machineShare, Math.max(ACTIVATIONS.leastBytes, wanted)));
 }
 
@@ -125,7 +125,7 @@ export async function resolveRuntime(settings: RuntimeSettings, facts: RuntimeFa
   const { threads, clients_side_by_side: sideBySide, tokens_per_micro_batch: tokens } = settings;
   const fitting = tiny ? Math.min(SIDE_BY_SIDE.most, Math.floor(SIDE_BY_SIDE.tokens / stepTokens)) : 1;
   const basePrecision = await holdPrecision(settings.base_precision);
-  const bytes = activationBytes(settings.activation_memory, { baseBytes: bytesPerElement(compute) * parameters, saved: savedBytes(basePrecision, linears) });
+  const bytes = activationBytes(settings.activation_memory, { baseBytes: bytesPerElement(compute) * parameters, saved: savedBytes(basePrecision, linears), passes: stepTokens > TOKENS.other[0] ? "several" : "onePass" });
   const float32Modules = opened === undefined ? [] : await chooseFloat32Modules(settings.float32_modules, basePrecision, opened);
   const tokensPerMicroBatch = tokens === "auto" ? tokensOfPass(facts, bytes) : tokens;
   const allThreads = threads === "auto" ? availableParallelism() : threads;
