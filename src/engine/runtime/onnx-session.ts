@@ -16,7 +16,7 @@ import type { WeightFiles } from "../graph/weights.ts";
 import { deviceOptions } from "./device-options.ts";
 import { collectGarbage } from "./garbage.ts";
 import type { SharedWeights } from "./shared-weights.ts";
-import { fromOrt, residentOf, toOrt } from "./resident.ts";
+import { fromOrt, residentOf, toOrt, toOrtFeeds } from "./resident.ts";
 import type { DeviceMemory, Resident } from "./resident.ts";
 
 export interface SessionOptions {
@@ -140,11 +140,6 @@ export interface EncodedSession {
   readonly weights: Readonly<Record<string, Tensor>>;
 }
 
-/** What a session's runs are fed besides their inputs: the weights that it does not map. */
-export function weightFeeds({ weights }: Pick<EncodedSession, "weights">): Readonly<Record<string, OrtTensor>> {
-  return Object.fromEntries(Object.entries(weights).map(([name, weight]) => [name, toOrt(weight, { device: "cpu", where: `weight ${name}` })]));
-}
-
 /**
  * A graph's model and how it is opened. Prepacking stays off so that weights remain shared pages of their file; the memory pattern
  * stays off because shapes change from run to run.
@@ -183,7 +178,7 @@ export async function openSession(graph: Graph, options: SessionOptions): Promis
   try {
     const session = await InferenceSession.create(encoded.model, encoded.options);
     if (graph.nodes.length > LARGE_GRAPH) collectGarbage();
-    return new OnnxSession({ session, weights: weightFeeds(encoded) }, graph, options);
+    return new OnnxSession({ session, weights: toOrtFeeds(encoded.weights, "weight") }, graph, options);
   } catch (cause) {
     throw new FedtuneError("internal", {
       where: `graph ${hashGraph(graph).slice(0, 12)}`, expected: "onnxruntime to accept it", got: cause instanceof Error ? cause.message : String(cause),

@@ -2,20 +2,20 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { InferenceSession } from "onnxruntime-node";
 import { must } from "../../core/base/errors.ts";
-import { weightFeeds, type EncodedSession } from "./onnx-session.ts";
+import type { EncodedSession } from "./onnx-session.ts";
 import type { ReplicaReply, ReplicaRequest } from "./replica-protocol.ts";
-import { fromOrt, toOrt } from "./resident.ts";
+import { fromOrt, toOrtFeeds } from "./resident.ts";
 
 // replica.ts starts this file with exactly this shape.
 const encoded = workerData as EncodedSession;
-const weights = weightFeeds(encoded);
+const weights = toOrtFeeds(encoded.weights, "weight");
 const port = must(parentPort, "parent port");
 const reply = (message: ReplicaReply): void => port.postMessage(message);
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 async function answer(session: InferenceSession, { id, feeds }: Exclude<ReplicaRequest, "close">): Promise<void> {
   try {
-    const results = await session.run({ ...weights, ...Object.fromEntries(Object.entries(feeds).map(([name, fed]) => [name, toOrt(fed, { device: "cpu", where: `replica: input ${name}` })])) });
+    const results = await session.run({ ...weights, ...toOrtFeeds(feeds, "replica: input") });
     reply({ id, outputs: Object.fromEntries(Object.entries(results).map(([name, result]) => [name, fromOrt(result, "cpu")])) });
   } catch (error) {
     reply({ id, error: messageOf(error) });

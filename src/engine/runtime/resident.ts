@@ -124,6 +124,11 @@ export function toOrt(fed: Tensor | Resident, { device, where }: { readonly devi
   return new OrtTensor(tensor.dtype as "float32", tensor.data as Float32Array, tensor.shape);
 }
 
+/** Host tensors as a run on the CPU is fed them, by name; `what` they are is named in errors. */
+export function toOrtFeeds(tensors: Readonly<Record<string, Tensor>>, what: string): Readonly<Record<string, OrtTensor>> {
+  return Object.fromEntries(Object.entries(tensors).map(([name, fed]) => [name, toOrt(fed, { device: "cpu", where: `${what} ${name}` })]));
+}
+
 /** A float32 tensor that onnxruntime gave, its values on the host. */
 export function realFromOrt(value: OrtTensor, device: Device): Tensor<"float32"> {
   const { dtype, shape, data } = fromOrt(value, device);

@@ -12,7 +12,7 @@ import { halfPrecisionOf } from "./compute-precision.ts";
 import type { ResolvedRuntime } from "./setup.ts";
 import type { TrainingSettings } from "./settings.ts";
 
-/** Rows below so many tokens are left whole: more nodes cost there what smaller scores save (LOG.md). */
+/** Rows below so many tokens are left whole: more nodes cost there what smaller scores save, or memory (LOG.md). */
 const CUT_FROM = 384;
 /** Blocks of attention's queries in longer rows: five eighths of the scores, and a quarter of them at a time. */
 const BLOCKS = 4;
