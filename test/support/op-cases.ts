@@ -42,6 +42,9 @@ const BYTES = [7, -127, 33, 90, -12, 5, 127, -64, 1, 0, 45, -101, 88, 23, -9];
 const TURNED = [7, 90, 127, 0, 88, -127, -12, -64, 45, 23, 33, 5, 1, -101, -9];
 /** Half of them, signed: products of larger ones with 255 saturate on some processors (engine/runtime/byte-products.ts). */
 const bytes = (values: readonly number[], ...shape: Dim[]): CaseInput => ({ dtype: "int8", shape, fill: values.map((x) => Math.trunc(x / 2)), learns: false });
+/** Twice what `bytes` gives: by scales 1, 2, 4 of columns one way and 1, 2, 1, 4, 2 the other both are the same numbers. */
+const SCALED = [8, -16, 24, 32, 40, -48, 56, -8, 16, -24, 32, -56, 48, -40, 8];
+const SCALED_TURNED = [8, 16, 56, -6, 24, -32, 40, -16, 16, -40, 96, -96, 64, -56, 16];
 /** All of them, unsigned about 128. */
 const unsigned = (values: readonly number[], ...shape: Dim[]): CaseInput => ({ dtype: "uint8", shape, fill: values.map((x) => x + 128), learns: false });
 /** The largest numbers: two products of them with 255 fill more than 16 bits. */
@@ -104,6 +107,7 @@ export const OP_CASES: { readonly [K in OpName]: readonly OpCase<OpAttributes[K]
   ],
   QuantizedMatMul: [
     { shows: "with scales", inputs: [real(2, "T", 5), bytes(BYTES, 5, 3), bytes(TURNED, 3, 5), given([0.01, 0.3, 0.002], 3)], attributes: {}, symbols: BTD, tolerance: 0.02 },
+    { shows: "with other scales the other way", inputs: [real(2, "T", 5), bytes(SCALED, 5, 3), bytes(SCALED_TURNED, 3, 5), given([0.01, 0.02, 0.04], 3), given([0.01, 0.02, 0.01, 0.04, 0.02], 5)], attributes: {}, symbols: BTD, tolerance: 0.02 },
     { shows: "without scales, a row of zeros", inputs: [given([0, 0, 0, 0, 0, 1, -2, 3, 5, -7], 2, 5), bytes(BYTES, 5, 3), bytes(TURNED, 3, 5)], attributes: {}, tolerance: 0.02 },
     { shows: "rows that rounding does not change", inputs: [given([127, -127, 5, 0, 64, 12.7, 1.3, -3.1, 0.1, 4], 2, 5), unsigned(BYTES, 5, 3), unsigned(TURNED, 3, 5)], attributes: {} },
     { shows: "an unsigned weight with scales", inputs: [real(2, "T", 5), unsigned(BYTES, 5, 3), unsigned(TURNED, 3, 5), given([0.01, 0.3, 0.002], 3)], attributes: {}, symbols: BTD, tolerance: 0.02 },

@@ -123,9 +123,19 @@ export function matMul(a: Value, b: Value, options: { readonly transA?: boolean;
   return emitOne("MatMul", [a, b], { transA: options.transA ?? false, transB: options.transB ?? false, alpha: options.alpha ?? 1 });
 }
 
-/** x `[…, K]` · weight ⊙ scales, the weight int8 (or uint8 about 128) `[K, N]`, its transpose `[N, K]`, scales `[N]` (absent: 1). */
-export function quantizedMatMul(x: Value, { weight, transposed, scales }: { readonly weight: Value; readonly transposed: Value; readonly scales?: Value }): Value {
-  return emitOne("QuantizedMatMul", scales === undefined ? [x, weight, transposed] : [x, weight, transposed, scales], {});
+/** An 8-bit weight of a product, int8 or uint8 about 128, and its scales by column (absent: 1). */
+export interface ByteWeight {
+  readonly weight: Value;
+  readonly scales?: Value | undefined;
+}
+
+/**
+ * x `[…, K]` · weight ⊙ scales with the weight `[K, N]` and scales `[N]`. The way back takes its transpose `[N, K]`: rounded by itself with
+ * scales `[K]`, or without scales the same bytes, which take the scales of the way there.
+ */
+export function quantizedMatMul(x: Value, { weight, scales }: ByteWeight, back: ByteWeight): Value {
+  const given = [scales, ...(scales === undefined ? [] : [back.scales])].filter((s) => s !== undefined);
+  return emitOne("QuantizedMatMul", [x, weight, back.weight, ...given], {});
 }
 
 /** Elements of a row of a 4-bit weight that share one scale. */

@@ -18,7 +18,7 @@ async function errorOfDrawn(dtype: ByteDType): Promise<number> {
   const held = (values: readonly number[]) => (dtype === "uint8" ? Uint8Array.from(values, (v) => v + byteZero(dtype)) : Int8Array.from(values));
   const builder = new GraphBuilder();
   const turned = Array.from({ length: k * n }, (_, i) => w[(i % k) * n + Math.floor(i / k)] ?? 0);
-  builder.output("y", quantizedMatMul(builder.input("x", "float32", [rows, k]), { weight: builder.constant(tensor(dtype, [k, n], held(w))), transposed: builder.constant(tensor(dtype, [n, k], held(turned))) }));
+  builder.output("y", quantizedMatMul(builder.input("x", "float32", [rows, k]), { weight: builder.constant(tensor(dtype, [k, n], held(w))) }, { weight: builder.constant(tensor(dtype, [n, k], held(turned))) }));
   using session = await openSession(builder.finish(), { threads: 1 });
   const y = must((await session.run({ x: tensor("float32", [rows, k], Float32Array.from(x)) }))["y"], "y").data;
   let [worst, squares] = [0, 0];

@@ -25,7 +25,7 @@ export async function isExactProduct(dtype: ByteDType): Promise<boolean> {
   const builder = new GraphBuilder();
   const weight = builder.constant(tensor(dtype, [DEPTH, COLUMNS], bytes(elements)));
   const transposed = builder.constant(tensor(dtype, [COLUMNS, DEPTH], bytes(turned)));
-  builder.output("y", quantizedMatMul(builder.input("x", "float32", ["N", DEPTH]), { weight, transposed }));
+  builder.output("y", quantizedMatMul(builder.input("x", "float32", ["N", DEPTH]), { weight }, { weight: transposed }));
   using session = await openSession(builder.finish(), { threads: 1 });
   for (const rows of ROW_COUNTS) {
     // Rows of ones, which are rounded to 255, and of ones and minus ones: rounding does not change them.

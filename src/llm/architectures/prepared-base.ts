@@ -3,6 +3,7 @@
  * every session and process. Checks the checkpoint's shapes against what config.json promises.
  */
 import { basename, dirname } from "node:path";
+import { z } from "zod";
 import { didYouMean, FedtuneError, must } from "../../core/base/errors.ts";
 import { canonicalJson, sha256 } from "../../core/base/hash.ts";
 import { bytesPerElement, elementCount, formatShape, isHalf, sameShape, type ComputeDType } from "../../core/base/tensor.ts";
@@ -14,7 +15,7 @@ import { createSafetensorsWriter } from "../../core/formats/safetensors-writer.t
 import { cachedFile } from "../../core/store/cache.ts";
 import { hashFile } from "../../core/store/file-hash.ts";
 import { createNarrower, mapCheckpoint } from "./half-base.ts";
-import { declareHead, declareRounded, roundedBase, writeHead, writeRounded, type HeldPrecision, type RoundedBase } from "./quantized-weights.ts";
+import { byteDType, declareHead, declareRounded, isUneven, roundedBase, writeHead, writeRounded, type HeldPrecision, type RoundedBase } from "./quantized-weights.ts";
 import type { WeightFiles } from "../../engine/graph/weights.ts";
 import { checkpointName, type ArchitectureModel, type CheckpointNaming } from "./architecture.ts";
 import { createRowReader } from "./base-rows.ts";
@@ -23,7 +24,9 @@ import type { BaseTensor } from "./sites.ts";
 /** Mapped files start their data on a page. */
 const PAGE_BYTES = 4096;
 /** Raised when the layout of the file changes. */
-const LAYOUT_VERSION = 9;
+const LAYOUT_VERSION = 10;
+/** Metadata of the file: names of tensors that are uneven (quantized-weights.ts), as JSON. */
+const UNEVEN = "uneven";
 
 /** A base that is ready to be mapped. */
 export interface PreparedBase {
@@ -89,19 +92,21 @@ export async function prepareBase(folder: string, model: ArchitectureModel, { pr
   const checkpointHash = await hashCheckpoint(checkpoint);
   // The largest first: then each tensor starts at a multiple of its own size in nearly every model.
   const tensors = [...model.tensors].sort((a, b) => elementCount(b.shape) - elementCount(a.shape));
-  const rounded = roundedBase(model, precision, float32Modules);
+  const form = roundedBase(model, precision, { float32Modules });
   const parameters = model.tensors.reduce((n, t) => n + elementCount(t.shape), 0);
-  const own = rounded === undefined && isHalf(dtype) ? mapCheckpoint(checkpoint, model, dtype) : undefined;
-  if (own !== undefined) return { weights: own, rounded, apart: true, checkpointHash, parameters };
-  const key = sha256(canonicalJson({ LAYOUT_VERSION, checkpointHash, precision, ...(dtype === "float32" ? {} : { dtype }), tensors, rounded: [...(rounded?.tensors.keys() ?? [])] }));
+  const own = form === undefined && isHalf(dtype) ? mapCheckpoint(checkpoint, model, dtype) : undefined;
+  if (own !== undefined) return { weights: own, rounded: undefined, apart: true, checkpointHash, parameters };
+  const key = sha256(canonicalJson({ LAYOUT_VERSION, checkpointHash, precision, ...(dtype === "float32" ? {} : { dtype }), tensors, rounded: [...(form?.tensors.keys() ?? [])] }));
   const path = await cachedFile(`base/${key}.safetensors`, async (temporaryPath) => {
+    const rowsOf = createRowReader(checkpoint, model);
+    const uneven = byteDType(precision) === undefined ? [] : [...(form?.tensors.values() ?? [])].filter((own) => isUneven(own, rowsOf(own.base))).map(({ base }) => base.name);
+    const rounded = roundedBase(model, precision, { float32Modules, uneven });
     const declarations = tensors.flatMap((t): readonly TensorDeclaration[] => {
       const own = rounded?.tensors.get(t.name);
       if (rounded !== undefined && own !== undefined) return declareRounded(rounded.precision, own);
       return [{ name: t.name, dtype, shape: t.shape }, ...(rounded !== undefined && t === rounded.head ? declareHead(rounded.precision, t) : [])];
     });
-    using writer = createSafetensorsWriter(temporaryPath, declarations, { align: PAGE_BYTES });
-    const rowsOf = createRowReader(checkpoint, model);
+    using writer = createSafetensorsWriter(temporaryPath, declarations, { align: PAGE_BYTES, metadata: { [UNEVEN]: JSON.stringify(uneven) } });
     const inDtype = createNarrower(dtype);
     for (const t of tensors) {
       const rows = rowsOf(t);
@@ -112,6 +117,7 @@ export async function prepareBase(folder: string, model: ArchitectureModel, { pr
     }
     writer.finish();
   });
+  const rounded = roundedBase(model, precision, { float32Modules, uneven: z.array(z.string()).parse(JSON.parse(readSafetensorsHeader(path).metadata[UNEVEN] ?? "[]")) });
   return { weights: mapSafetensors(path, tensors.filter(({ name }) => rounded?.tensors.has(name) !== true)), rounded, apart: false, checkpointHash, parameters };
 }
 

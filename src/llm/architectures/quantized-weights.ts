@@ -7,7 +7,7 @@ import { byteZero, vocabularyBlocks, type ByteDType } from "../../engine/graph/b
 import type { GraphBuilder } from "../../engine/graph/builder.ts";
 import { INT4_BLOCK, int4MatMul, quantizedMatMul, roundedLinearCrossEntropy } from "../../engine/graph/operations.ts";
 import type { Value } from "../../engine/graph/value.ts";
-import { roundToBytes, roundToInt4, type BaseRows, type BlockSink } from "./round-rows.ts";
+import { largestMagnitudes, roundToBytes, roundToInt4, type BaseRows, type BlockSink, type ByteSinks } from "./round-rows.ts";
 import type { BaseTensor, LinearModule } from "./sites.ts";
 
 type Layout = LinearModule["layout"];
@@ -16,6 +16,8 @@ type Layout = LinearModule["layout"];
 export interface RoundedTensor {
   readonly base: BaseTensor;
   readonly layout: Layout;
+  /** Whether some outputs' weights are so much larger than others' that the way back cannot scale by input; absent: no. */
+  readonly uneven?: boolean;
 }
 
 /** One for each declared tensor of a rounding, which are two to four. */
@@ -44,25 +46,44 @@ function sizesOf({ base: { shape: [rows = 0, columns = 0] }, layout }: RoundedTe
   return layout === "out_in" ? { k: columns, n: rows } : { k: rows, n: columns };
 }
 
-/** Each output by its own scale; both layouts, as integer products have no transposed form. */
+/**
+ * Both layouts, as integer products have no transposed form. Each column of a product has its own scale: on the way there each output, on the
+ * way back each input, or where outputs are uneven none, since scales of the outputs then go into what comes back.
+ */
 function inBytes(dtype: ByteDType): Rounding {
   const rounding: Rounding = {
     fits: () => true,
     declare(rounded) {
       const { k, n } = sizesOf(rounded);
       const { name } = rounded.base;
-      return [{ name: `${name} ${dtype}`, dtype, shape: [k, n] }, { name: `${name} ${dtype} transposed`, dtype, shape: [n, k] }, { name: `${name} ${dtype} scales`, dtype: "float32", shape: [n] }];
+      const backScales: TensorDeclaration = { name: `${name} ${dtype} transposed scales`, dtype: "float32", shape: [k] };
+      return [{ name: `${name} ${dtype}`, dtype, shape: [k, n] }, { name: `${name} ${dtype} transposed`, dtype, shape: [n, k] }, { name: `${name} ${dtype} scales`, dtype: "float32", shape: [n] }, ...(rounded.uneven === true ? [] : [backScales])];
     },
-    round({ layout }, rows, [byInput, byOutput, scales]) {
-      if (layout === "out_in") roundToBytes(rows, { dtype, scaleBy: "row" }, { asItLies: byOutput, turned: byInput, scales });
-      else roundToBytes(rows, { dtype, scaleBy: "column" }, { asItLies: byInput, turned: byOutput, scales });
+    round({ layout, uneven = false }, rows, [byInput, byOutput, scales, backScales]) {
+      const [byOut, byIn] = layout === "out_in" ? (["row", "column"] as const) : (["column", "row"] as const);
+      const there: ByteSinks = layout === "out_in" ? { turned: byInput, scales } : { asItLies: byInput, scales };
+      const back = layout === "out_in" ? { asItLies: byOutput } : { turned: byOutput };
+      if (uneven) return roundToBytes(rows, { dtype, scaleBy: byOut }, { ...there, ...back });
+      roundToBytes(rows, { dtype, scaleBy: byOut }, there);
+      roundToBytes(rows, { dtype, scaleBy: byIn }, { ...back, scales: backScales });
     },
     product(builder, rounded, x) {
-      const [weight, transposed, scales] = weightsOf(builder, rounding.declare(rounded));
-      return quantizedMatMul(x, { weight, transposed, scales });
+      const [weight, transposed, scales, backScales] = weightsOf(builder, rounding.declare(rounded));
+      return quantizedMatMul(x, { weight, scales }, { weight: transposed, ...(rounded.uneven === true ? {} : { scales: backScales }) });
     },
   };
   return rounding;
+}
+
+/** How many times the mean square of the inputs' largest weights may be that of the outputs': as many times the rounding's variance grows on the way back. */
+const EVEN_UP_TO = 2;
+
+/** Whether a weight that is rounded to bytes is uneven (`RoundedTensor.uneven`). */
+export function isUneven({ layout }: RoundedTensor, rows: BaseRows): boolean {
+  const peaks = largestMagnitudes(rows);
+  const [outputs, inputs] = layout === "out_in" ? [peaks.rows, peaks.columns] : [peaks.columns, peaks.rows];
+  const meanSquare = (values: Float64Array): number => values.reduce((sum, x) => sum + x * x, 0) / Math.max(1, values.length);
+  return meanSquare(inputs) > EVEN_UP_TO * meanSquare(outputs);
 }
 
 /** Blocks of 32 along the rows that the checkpoint has, each by its own scale; two elements a byte. */
@@ -120,8 +141,8 @@ interface Model {
   readonly head: { readonly path: string };
 }
 
-/** The tensors that a precision rounds: weights of linear modules that fit and are not to stay float32, and in 8 bits a copy of the output embedding. Undefined for float32. */
-export function roundedBase({ tensors, linears, tied, head }: Model, precision: HeldPrecision, float32Modules: readonly string[] = []): RoundedBase | undefined {
+/** The tensors that a precision rounds: weights of linear modules that fit and are not to stay float32, and in 8 bits a copy of the output embedding. `uneven`: names of those that are. Undefined for float32. */
+export function roundedBase({ tensors, linears, tied, head }: Model, precision: HeldPrecision, { float32Modules = [], uneven = [] }: { readonly float32Modules?: readonly string[] | undefined; readonly uneven?: readonly string[] } = {}): RoundedBase | undefined {
   if (precision === "float32") return undefined;
   const kept = new Set(linears.filter(({ path }) => float32Modules.includes(path)).map(({ weight }) => weight));
   const layouts = new Map(linears.filter(({ isHead }) => !isHead).map((l) => [l.weight, l.layout]));
@@ -131,7 +152,7 @@ export function roundedBase({ tensors, linears, tied, head }: Model, precision: 
     head: byteDType(precision) !== undefined ? tensors.find(({ name }) => name === headName) : undefined,
     tensors: new Map(tensors.flatMap((base): [string, RoundedTensor][] => {
       const layout = layouts.get(base.parts[0]?.name ?? "");
-      return layout === undefined || base.parts.some(({ name }) => kept.has(name)) || !ROUNDINGS[precision].fits(base) ? [] : [[base.name, { base, layout }]];
+      return layout === undefined || base.parts.some(({ name }) => kept.has(name)) || !ROUNDINGS[precision].fits(base) ? [] : [[base.name, { base, layout, ...(uneven.includes(base.name) ? { uneven: true } : {}) }]];
     })),
   };
 }

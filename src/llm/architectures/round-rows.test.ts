@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { normals, randomKey } from "../../core/base/random.ts";
 import type { TensorBlock } from "../../core/formats/safetensors-writer.ts";
+import { isUneven } from "./quantized-weights.ts";
 import { roundToBytes, roundToInt4, type BaseRows, type BlockSink } from "./round-rows.ts";
 
 /** A matrix in chunks of so many rows; all share one buffer, as the checkpoint's do. */
@@ -59,4 +60,14 @@ describe.each([1, 3, ROWS])("in chunks of %i rows", (rowsAtOnce) => {
     });
     expect(Math.sqrt(squares / VALUES.reduce((sum, x) => sum + x * x, 0))).toBeLessThan(0.1);
   });
+});
+
+test("a weight is uneven where a few outputs are much larger than the others, whichever way it lies; not where a few inputs are", () => {
+  const [rows, columns] = [40, 60];
+  const scaled = (factorOf: (row: number, column: number) => number): BaseRows =>
+    matrix(Float32Array.from(normals(randomKey(3, "weights"), [], rows * columns), (x, i) => x * factorOf(Math.floor(i / columns), i % columns)), columns, 7);
+  const uneven = (layout: "out_in" | "in_out", factorOf: (row: number, column: number) => number): boolean => isUneven({ base: { name: "w", shape: [rows, columns], parts: [] }, layout }, scaled(factorOf));
+  const [largeRow, largeColumn] = [(row: number): number => (row === 3 ? 30 : 1), (_row: number, column: number): number => (column === 3 ? 30 : 1)];
+  expect([uneven("out_in", () => 1), uneven("out_in", largeRow), uneven("out_in", largeColumn)]).toEqual([false, true, false]);
+  expect([uneven("in_out", () => 1), uneven("in_out", largeRow), uneven("in_out", largeColumn)]).toEqual([false, false, true]);
 });

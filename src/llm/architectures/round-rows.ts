@@ -46,12 +46,20 @@ function rowPeaks(values: Float32Array, columns: number, peaks: Float64Array): v
   }
 }
 
-/** Largest magnitude of each column, in a pass over all rows. */
-function columnPeaks(source: BaseRows): Float64Array {
-  const { columns } = source;
-  const peaks = new Float64Array(columns);
-  for (const { values, count } of source.chunks()) {
-    for (let r = 0; r < count; r++) for (let c = 0; c < columns; c++) peaks[c] = Math.max(peaks[c] ?? 0, Math.abs(values[r * columns + c] ?? 0));
+/** Largest magnitude of each row and of each column, in a pass over all rows. */
+export function largestMagnitudes(source: BaseRows): { readonly rows: Float64Array; readonly columns: Float64Array } {
+  const { rows, columns } = source;
+  const peaks = { rows: new Float64Array(rows), columns: new Float64Array(columns) };
+  for (const { first, values, count } of source.chunks()) {
+    for (let r = 0; r < count; r++) {
+      let largest = 0;
+      for (let c = 0; c < columns; c++) {
+        const magnitude = Math.abs(values[r * columns + c] ?? 0);
+        largest = Math.max(largest, magnitude);
+        peaks.columns[c] = Math.max(peaks.columns[c] ?? 0, magnitude);
+      }
+      peaks.rows[first + r] = largest;
+    }
   }
   return peaks;
 }
@@ -60,7 +68,7 @@ function columnPeaks(source: BaseRows): Float64Array {
 export function roundToBytes(source: BaseRows, { dtype, scaleBy }: { readonly dtype: ByteDType; readonly scaleBy: "row" | "column" }, { asItLies, turned, scales }: ByteSinks): void {
   const { rows, columns } = source;
   const zero = byteZero(dtype);
-  const known = scaleBy === "column" ? columnPeaks(source) : undefined;
+  const known = scaleBy === "column" ? largestMagnitudes(source).columns : undefined;
   const all = new Float32Array(scaleBy === "row" ? rows : columns);
   known?.forEach((peak, c) => (all[c] = peak / BYTE_LIMIT));
   let buffers = [new Uint8Array(0), new Uint8Array(0)] as const;

@@ -56,7 +56,7 @@ export function expectedDeviceBytes(model: ArchitectureModel, limits: PassLimits
   const { runtime: { clientsSideBySide: clients, basePrecision, float32Modules, compute }, adapter } = limits;
   const budget = activationBudget(limits, clients);
   const half = isHalf(compute) ? halfPrecisionOf(model, compute) : undefined;
-  const { graph } = trainGraph({ model, adapter, rounded: roundedBase(model, basePrecision, float32Modules), half }, { ...lossOptions(limits, clients), budget });
+  const { graph } = trainGraph({ model, adapter, rounded: roundedBase(model, basePrecision, { float32Modules }), half }, { ...lossOptions(limits, clients), budget });
   const base = graph.weights.reduce((sum, { id, name }) => sum + bytesOfValue(must(graph.values[id], name), new Map()), 0);
   const perClient = 4 * flatSize(trainedSpecs(adapter)) * (3 + optimizerState(optimizer).length);
   return base + findPeak(graph, largestSizes(limits, clients)).bytes + clients * perClient;

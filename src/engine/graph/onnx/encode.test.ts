@@ -25,9 +25,9 @@ const decode = (graph: Graph) => must(fromBinary(ModelProtoSchema, encodeOnnx(gr
 describe("8-bit products one after another", () => {
   const graph = (): Graph => {
     const builder = new GraphBuilder();
-    const weight = (name: string) => ({ weight: builder.input(name, "int8", [8, 8]), transposed: builder.input(`${name} transposed`, "int8", [8, 8]) });
-    const hidden = quantizedMatMul(builder.input("x", "float32", ["B", "T", 8]), weight("w1"));
-    builder.output("y", quantizedMatMul(hidden, weight("w2")));
+    const weight = (name: string) => [{ weight: builder.input(name, "int8", [8, 8]) }, { weight: builder.input(`${name} transposed`, "int8", [8, 8]) }] as const;
+    const hidden = quantizedMatMul(builder.input("x", "float32", ["B", "T", 8]), ...weight("w1"));
+    builder.output("y", quantizedMatMul(hidden, ...weight("w2")));
     return builder.finish();
   };
 

@@ -10,6 +10,7 @@ import type { DType } from "../../../core/base/tensor.ts";
 import { BYTE_LIMIT, byteZero, isByte, UNSIGNED_ZERO } from "../byte-weights.ts";
 import { multiplyDims } from "../dims.ts";
 import type { Dim } from "../dims.ts";
+import type { TensorType } from "../types.ts";
 import type { OnnxEmitter } from "../onnx/emitter.ts";
 import { emitProduct } from "../onnx/product.ts";
 import type { OpAttributes } from "../op-attributes.ts";
@@ -78,25 +79,30 @@ export function blockProduct(e: OnnxEmitter, probabilities: string, { weight, dt
 }
 
 /**
- * y = x · w ⊙ scales with x `[…, K]`, w `[K, N]` int8 or uint8 about 128, wT `[N, K]` (its transpose, for the gradient) and
- * scales `[N]`; absent scales are 1. The reference takes x as it is: what it differs by is the rounding of rows.
+ * y = x · w ⊙ scales with x `[…, K]`, w `[K, N]` int8 or uint8 about 128, wT `[N, K]` (its transpose, for the gradient) and scales `[N]`; absent
+ * scales are 1. With backScales `[K]`, wT was rounded by its own columns: wT ⊙ backScales is the transpose of w ⊙ scales as near as bytes come. The
+ * reference takes x as it is: what it differs by is the rounding of rows.
  */
 export const QuantizedMatMul: OpRecord<OpAttributes["QuantizedMatMul"]> = {
   precision: "inside",
   rowwise: () => "first",
   infer: (inputs) => {
-    const [x, w, wT, scales] = inputs;
-    if (x === undefined || w === undefined || wT === undefined) throw shapeError("QuantizedMatMul", "three or four inputs", inputs);
+    const [x, w, wT, scales, backScales] = inputs;
+    if (x === undefined || w === undefined || wT === undefined) throw shapeError("QuantizedMatMul", "three to five inputs", inputs);
     const [k, n] = [dimAt(w.shape, 0), dimAt(w.shape, 1)];
-    const fits = x.dtype === "float32" && isByte(w.dtype) && wT.dtype === w.dtype && x.shape.at(-1) === k && wT.shape[0] === n && wT.shape[1] === k && (scales === undefined || (scales.dtype === "float32" && scales.shape[0] === n));
-    if (!fits) throw shapeError("QuantizedMatMul", "float32 […, K], int8 or uint8 [K, N] and [N, K], and float32 [N]", inputs);
+    const scaled = (s: TensorType | undefined, width: Dim): boolean => s === undefined || (s.dtype === "float32" && s.shape.length === 1 && s.shape[0] === width);
+    const fits = x.dtype === "float32" && isByte(w.dtype) && wT.dtype === w.dtype && x.shape.at(-1) === k && wT.shape[0] === n && wT.shape[1] === k && scaled(scales, n) && scaled(backScales, k);
+    if (!fits) throw shapeError("QuantizedMatMul", "float32 […, K], int8 or uint8 [K, N] and [N, K], and float32 [N] and [K]", inputs);
     return [{ dtype: "float32", shape: x.shape.with(-1, n) }];
   },
-  // The weight's scales lie on the contracted axis of the way back: they go into the gradient before its rows are rounded.
-  gradient: ({ inputs: [x, w, wT, scales], gradients: [dy], needs }) => {
-    if (x === undefined || w === undefined || wT === undefined || dy === undefined) return [];
+  // Scales that both directions share lie on the contracted axis of the way back: they go into the gradient before its rows are rounded.
+  gradient: ({ inputs: [x, weight, transposed, scales, backScales], gradients: [dy], needs }) => {
+    if (x === undefined || weight === undefined || transposed === undefined || dy === undefined) return [];
     if (needs.slice(1).some(Boolean)) throw new Error("QuantizedMatMul: an 8-bit weight does not train");
-    return [g.quantizedMatMul(scales === undefined ? dy : g.mul(dy, scales), { weight: wT, transposed: w }), undefined, undefined, undefined];
+    const dx = scales === undefined || backScales !== undefined
+      ? g.quantizedMatMul(dy, { weight: transposed, scales: backScales }, { weight, scales })
+      : g.quantizedMatMul(g.mul(dy, scales), { weight: transposed }, { weight });
+    return [dx, undefined, undefined, undefined, undefined];
   },
   operations: ([x = []], _a, [out = []]) => 2 * (x.at(-1) ?? 1) * out.reduce((n, d) => n * d, 1),
   reference: ([x, w, , scales]) => {
