@@ -25,7 +25,7 @@ const settingsSchema = z.strictObject({
   form: z.string().default("probabilities by row, no module in float32"),
 });
 /** The form of 8-bit bases that cells are made on now (docs/decisions/0005-rounded-bases.md, points 3 and 9). */
-export const FORM = "probabilities as they are, modules with outliers in float32";
+export const FORM = "probabilities rounded by blocks of tokens, each layout of a weight by its own columns, modules with outliers in float32";
 /** All that decides about a cell. */
 export type CellSettings = z.infer<typeof settingsSchema>;
 
