@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, truncateSync } from "node:fs";
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -79,4 +79,12 @@ test("a file that ends early is named", () => {
   expect(() => new SharedWeights(short).of(graph())).toThrow("weight w: expected 30 elements, got 1");
   truncateSync(path, 100);
   expect(() => new SharedWeights(whole).of(graph())).toThrow("weight w: expected 30 elements, got");
+});
+
+test("a base that memory cannot hold is an error that says how to do without", () => {
+  const folder = dirname(path);
+  writeFileSync(join(folder, "vast"), "");
+  truncateSync(join(folder, "vast"), 2 ** 43);
+  const vast = new SharedWeights({ folder, locate: () => ({ file: "vast", offset: 0, length: 120 }) });
+  expect(() => vast.of(graph())).toThrow(/vast: expected 8796094 MB of memory for the base, .* Set runtime\.data_parallel=1/);
 });

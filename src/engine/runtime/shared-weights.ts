@@ -13,11 +13,20 @@ import { isFeedable } from "./resident.ts";
 /** Bytes of one read: files may be larger than one call takes. */
 const READ_BYTES = 2 ** 28;
 
+/** Memory for a file. */
+function sharedBytes(size: number, path: string): Uint8Array {
+  try {
+    return new Uint8Array(new SharedArrayBuffer(size));
+  } catch (cause) {
+    throw new FedtuneError("resources", { where: path, expected: `${Math.ceil(size / 1e6)} MB of memory for the base, which sessions at the same time share`, got: cause instanceof Error ? cause.message : String(cause), remedy: "Set runtime.data_parallel=1: one session maps the file", cause });
+  }
+}
+
 /** A file whole, in memory that can be sent to other threads without a copy. */
 function readShared(path: string): Uint8Array {
   const file = openSync(path, "r");
   try {
-    const bytes = new Uint8Array(new SharedArrayBuffer(fstatSync(file).size));
+    const bytes = sharedBytes(fstatSync(file).size, path);
     for (let at = 0; at < bytes.length; ) {
       const read = readSync(file, bytes, at, Math.min(READ_BYTES, bytes.length - at), at);
       if (read === 0) throw new FedtuneError("model", { where: path, expected: `${bytes.length} bytes`, got: `${at}`, remedy: "The file changed while it was read: start again" });

@@ -51,7 +51,7 @@ const SIDE_BY_SIDE = { tokens: 480, most: 8 } as const;
  * Two sessions of half the threads do more than one of all (docs/benchmarks.md); more were not tried. They share the base in
  * memory of the process's own, which the system cannot drop as it can mapped pages: by itself only where that is little of it.
  */
-const DATA_PARALLEL = { sessions: 2, machineShare: 1 / 8 } as const;
+const DATA_PARALLEL = { sessions: 2, machineShare: 1 / 8, mostBytes: 4e9 } as const;
 
 /**
  * Activations may take half of the base in the dtype that is computed in, which is needed anyway; more where a step has several passes,
@@ -91,7 +91,7 @@ function tokensOfPass({ hiddenSize, linears, device = "cpu", compute = "float32"
 function dataParallelOf(asked: RuntimeSettings["data_parallel"], { threads, tokens }: { readonly threads: number; readonly tokens: number }, { hiddenSize, stepTokens, parameters = 0, workers = 1, device = "cpu", compute = "float32" }: RuntimeFacts): number {
   if (device !== "cpu") return 1;
   if (asked !== "auto") return Math.min(asked, threads);
-  const isLight = bytesPerElement(compute) * parameters <= DATA_PARALLEL.machineShare * totalmem();
+  const isLight = bytesPerElement(compute) * parameters <= Math.min(DATA_PARALLEL.mostBytes, DATA_PARALLEL.machineShare * totalmem());
   return isLight && workers === 1 && hiddenSize > TINY_WIDTH && stepTokens > tokens ? Math.min(DATA_PARALLEL.sessions, threads) : 1;
 }
 
