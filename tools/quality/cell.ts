@@ -66,7 +66,7 @@ async function open(base: Base, settings: CellSettings, { rows, modelFolder }: C
   const model = await openArchitecture(modelFolder);
   const { hiddenSize, tensors } = model;
   const parameters = tensors.reduce((sum, { shape }) => sum + shape.reduce((n, d) => n * d, 1), 0);
-  const runtime = await resolveRuntime(runtimeSchema.parse({ base_precision: base }), { hiddenSize, clients: 1, stepTokens: settings.batch * settings.tokens, parameters, linears: model.linears, opened: { folder: modelFolder, model } });
+  const runtime = await resolveRuntime(runtimeSchema.parse({ base_precision: base }), { hiddenSize, clients: 1, stepTokens: settings.batch * settings.tokens, rowTokens: settings.tokens, parameters, linears: model.linears, opened: { folder: modelFolder, model } });
   const trainer = await createTrainer({
     modelFolder, runtime, data: rows.data, packTokens: settings.tokens, seed: settings.seed,
     adapter: adapterSchema.parse({ r: settings.r, lora_alpha: 2 * settings.r, target_modules: ["q_proj", "v_proj"] }),

@@ -136,7 +136,7 @@ async function benchTrainedRound(options: RoundBenchOptions, training: RoundTrai
   const dataset = await fileRows(modelFolder, data, clients * steps, tokens);
   const model = await openArchitecture(modelFolder);
   const runtime = await resolveRuntime(runtimeSchema.parse({ threads: training.threads ?? "auto", base_precision: precision }), {
-    hiddenSize: readModelFacts(modelFolder).hiddenSize, clients, stepTokens: dataset.ids.length / (clients * steps), linears: model.linears, opened: { folder: modelFolder, model },
+    hiddenSize: readModelFacts(modelFolder).hiddenSize, clients, stepTokens: dataset.ids.length / (clients * steps), rowTokens: tokens, workers: training.workers, linears: model.linears, opened: { folder: modelFolder, model },
     parameters: model.tensors.reduce((sum, { shape }) => sum + shape.reduce((n, d) => n * d, 1), 0),
   });
   const setup = {

@@ -84,7 +84,7 @@ export async function benchStep(options: StepBenchOptions): Promise<Readonly<Rec
     runtimeSchema.parse({
       threads: options.threads ?? "auto", base_precision: options.precision, tokens_per_micro_batch: options.tokensPerMicroBatch ?? "auto", clients_side_by_side: clients, data_parallel: options.dataParallel ?? "auto", activation_memory: options.activationMemory ?? "auto",
     }),
-    { hiddenSize: facts.hiddenSize, clients, stepTokens: batch * tokens, parameters, linears, ...(isShape(model) ? {} : { opened: { folder: modelFolder, model: architecture } }) },
+    { hiddenSize: facts.hiddenSize, clients, stepTokens: batch * tokens, rowTokens: tokens, parameters, linears, ...(isShape(model) ? {} : { opened: { folder: modelFolder, model: architecture } }) },
   );
   const timer = stepTimer(clients);
   {

@@ -60,7 +60,7 @@ const SHORTEST_PACK = 128;
 /** Resolves the automatic choices of a config for this machine, this model and this data. */
 export async function resolvePlan(config: ExperimentConfig, { model, data, device, compute }: { readonly model: PreparedModel; readonly data: PreparedData; readonly device: ChosenDevice; readonly compute: ComputeDType }): Promise<Plan> {
   const packTokens = Math.max(longestExample(data), Math.min(SHORTEST_PACK, config.data.max_tokens));
-  const runtime = await resolveRuntime(config.runtime, { hiddenSize: model.model.hiddenSize, clients: data.partition.clients.length, stepTokens: config.training.batch_size * meanLength(data), parameters: model.parameters, linears: model.model.linears, workers: config.runtime.workers, device: device.device, compute, opened: { folder: model.folder, model: model.model } });
+  const runtime = await resolveRuntime(config.runtime, { hiddenSize: model.model.hiddenSize, clients: data.partition.clients.length, stepTokens: config.training.batch_size * meanLength(data), rowTokens: packTokens, parameters: model.parameters, linears: model.model.linears, workers: config.runtime.workers, device: device.device, compute, opened: { folder: model.folder, model: model.model } });
   return {
     ...config,
     resolved: {

@@ -1,4 +1,4 @@
-/** Runs a graph by onnxruntime-node: the fast path. Weights are mapped from their file, not copied. */
+/** Runs a graph by onnxruntime-node: the fast path. Weights are mapped from their file, or fed from memory that sessions share. */
 import { InferenceSession } from "onnxruntime-node";
 import type { Tensor as OrtTensor } from "onnxruntime-node";
 import { FedtuneError, must } from "../../core/base/errors.ts";
@@ -124,7 +124,7 @@ class OnnxSession implements Session {
   }
 }
 
-/** Graphs of more nodes leave over 100 MB of garbage when they are built and encoded, which V8 would keep beside a run that needs the memory. */
+/** Graphs of more nodes leave some 20 to over 100 MB of garbage when they are built and encoded, which V8 would keep beside a run that needs the memory. */
 const LARGE_GRAPH = 1000;
 
 /** Whether two nodes are equal: only a pass that recomputes makes such, and it wants them apart. */

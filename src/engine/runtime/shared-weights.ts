@@ -5,6 +5,7 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { FedtuneError, must } from "../../core/base/errors.ts";
+import { withFileErrors } from "../../core/base/file-errors.ts";
 import { elementCount, tensor, viewBytes, type Tensor } from "../../core/base/tensor.ts";
 import type { Graph } from "../graph/types.ts";
 import type { WeightFiles } from "../graph/weights.ts";
@@ -24,18 +25,20 @@ function sharedBytes(size: number, path: string): Uint8Array {
 
 /** A file whole, in memory that can be sent to other threads without a copy. */
 function readShared(path: string): Uint8Array {
-  const file = openSync(path, "r");
-  try {
-    const bytes = sharedBytes(fstatSync(file).size, path);
-    for (let at = 0; at < bytes.length; ) {
-      const read = readSync(file, bytes, at, Math.min(READ_BYTES, bytes.length - at), at);
-      if (read === 0) throw new FedtuneError("model", { where: path, expected: `${bytes.length} bytes`, got: `${at}`, remedy: "The file changed while it was read: start again" });
-      at += read;
+  return withFileErrors(path, "the prepared base", () => {
+    const file = openSync(path, "r");
+    try {
+      const bytes = sharedBytes(fstatSync(file).size, path);
+      for (let at = 0; at < bytes.length; ) {
+        const read = readSync(file, bytes, at, Math.min(READ_BYTES, bytes.length - at), at);
+        if (read === 0) throw new FedtuneError("model", { where: path, expected: `${bytes.length} bytes`, got: `${at}`, remedy: "The file changed while it was read: start again" });
+        at += read;
+      }
+      return bytes;
+    } finally {
+      closeSync(file);
     }
-    return bytes;
-  } finally {
-    closeSync(file);
-  }
+  });
 }
 
 /** Weights that a node reads without anything that is fed: onnxruntime computes such nodes once, when a session opens, if it knows their weights. */

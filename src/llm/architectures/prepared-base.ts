@@ -15,7 +15,7 @@ import { createSafetensorsWriter } from "../../core/formats/safetensors-writer.t
 import { cachedFile } from "../../core/store/cache.ts";
 import { hashFile } from "../../core/store/file-hash.ts";
 import { createNarrower, mapCheckpoint } from "./half-base.ts";
-import { byteDType, declareHead, declareRounded, isUneven, roundedBase, writeHead, writeRounded, type HeldPrecision, type RoundedBase } from "./quantized-weights.ts";
+import { byteDType, declareHead, declareRounded, isCoarse, isUneven, roundedBase, writeHead, writeRounded, type HeldPrecision, type RoundedBase } from "./quantized-weights.ts";
 import type { WeightFiles } from "../../engine/graph/weights.ts";
 import { checkpointName, type ArchitectureModel, type CheckpointNaming } from "./architecture.ts";
 import { createRowReader } from "./base-rows.ts";
@@ -24,8 +24,8 @@ import type { BaseTensor } from "./sites.ts";
 /** Mapped files start their data on a page. */
 const PAGE_BYTES = 4096;
 /** Raised when the layout of the file changes. */
-const LAYOUT_VERSION = 10;
-/** Metadata of the file: names of tensors that are uneven (quantized-weights.ts), as JSON. */
+const LAYOUT_VERSION = 11;
+/** Metadata of the file: names of tensors that are uneven, and the head's where it is coarse (quantized-weights.ts), as JSON. */
 const UNEVEN = "uneven";
 
 /** A base that is ready to be mapped. */
@@ -99,12 +99,13 @@ export async function prepareBase(folder: string, model: ArchitectureModel, { pr
   const key = sha256(canonicalJson({ LAYOUT_VERSION, checkpointHash, precision, ...(dtype === "float32" ? {} : { dtype }), tensors, rounded: [...(form?.tensors.keys() ?? [])] }));
   const path = await cachedFile(`base/${key}.safetensors`, async (temporaryPath) => {
     const rowsOf = createRowReader(checkpoint, model);
-    const uneven = byteDType(precision) === undefined ? [] : [...(form?.tensors.values() ?? [])].filter((own) => isUneven(own, rowsOf(own.base))).map(({ base }) => base.name);
+    const uneven = form === undefined || byteDType(precision) === undefined ? [] : [...form.tensors.values()].filter((own) => isUneven(own, rowsOf(own.base))).map(({ base }) => base.name);
+    if (form?.head !== undefined && isCoarse(rowsOf(form.head))) uneven.push(`${form.head.name} head`);
     const rounded = roundedBase(model, precision, { float32Modules, uneven });
     const declarations = tensors.flatMap((t): readonly TensorDeclaration[] => {
       const own = rounded?.tensors.get(t.name);
       if (rounded !== undefined && own !== undefined) return declareRounded(rounded.precision, own);
-      return [{ name: t.name, dtype, shape: t.shape }, ...(rounded !== undefined && t === rounded.head ? declareHead(rounded.precision, t) : [])];
+      return [{ name: t.name, dtype, shape: t.shape }, ...(rounded?.head !== undefined && t.name === rounded.head.name ? declareHead(rounded.precision, rounded.head) : [])];
     });
     using writer = createSafetensorsWriter(temporaryPath, declarations, { align: PAGE_BYTES, metadata: { [UNEVEN]: JSON.stringify(uneven) } });
     const inDtype = createNarrower(dtype);
@@ -113,7 +114,7 @@ export async function prepareBase(folder: string, model: ArchitectureModel, { pr
       const own = rounded?.tensors.get(t.name);
       if (rounded !== undefined && own !== undefined) writeRounded(rounded.precision, own, { rows, writer });
       else for (const { first, count, values } of rows.chunks()) writer.writeBlock(t.name, { row: first, column: 0, rows: count, columns: rows.columns, data: inDtype(t.name, values) });
-      if (rounded !== undefined && t === rounded.head) writeHead(rounded.precision, t, { rows, writer });
+      if (rounded?.head !== undefined && t.name === rounded.head.name) writeHead(rounded.precision, rounded.head, { rows, writer });
     }
     writer.finish();
   });

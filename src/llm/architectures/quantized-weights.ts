@@ -7,7 +7,7 @@ import { byteZero, vocabularyBlocks, type ByteDType } from "../../engine/graph/b
 import type { GraphBuilder } from "../../engine/graph/builder.ts";
 import { INT4_BLOCK, int4MatMul, quantizedMatMul, roundedLinearCrossEntropy } from "../../engine/graph/operations.ts";
 import type { Value } from "../../engine/graph/value.ts";
-import { largestMagnitudes, roundToBytes, roundToInt4, type BaseRows, type BlockSink, type ByteSinks } from "./round-rows.ts";
+import { magnitudesOf, roundToBytes, roundToInt4, type BaseRows, type BlockSink, type ByteSinks } from "./round-rows.ts";
 import type { BaseTensor, LinearModule } from "./sites.ts";
 
 type Layout = LinearModule["layout"];
@@ -75,14 +75,15 @@ function inBytes(dtype: ByteDType): Rounding {
   return rounding;
 }
 
+const meanSquare = (values: Float64Array): number => values.reduce((sum, x) => sum + x * x, 0) / Math.max(1, values.length);
+
 /** How many times the mean square of the inputs' largest weights may be that of the outputs': as many times the rounding's variance grows on the way back. */
 const EVEN_UP_TO = 2;
 
 /** Whether a weight that is rounded to bytes is uneven (`RoundedTensor.uneven`). */
 export function isUneven({ layout }: RoundedTensor, rows: BaseRows): boolean {
-  const peaks = largestMagnitudes(rows);
+  const peaks = magnitudesOf(rows);
   const [outputs, inputs] = layout === "out_in" ? [peaks.rows, peaks.columns] : [peaks.columns, peaks.rows];
-  const meanSquare = (values: Float64Array): number => values.reduce((sum, x) => sum + x * x, 0) / Math.max(1, values.length);
   return meanSquare(inputs) > EVEN_UP_TO * meanSquare(outputs);
 }
 
@@ -129,7 +130,7 @@ export function byteDType(precision: HeldPrecision): ByteDType | undefined {
 export interface RoundedBase {
   readonly precision: keyof typeof ROUNDINGS;
   /** The output embedding, rounded for the loss beside itself; undefined where the loss takes it as it is. */
-  readonly head: BaseTensor | undefined;
+  readonly head: (BaseTensor & { readonly coarse: boolean }) | undefined;
   readonly tensors: ReadonlyMap<string, RoundedTensor>;
 }
 
@@ -147,9 +148,10 @@ export function roundedBase({ tensors, linears, tied, head }: Model, precision: 
   const kept = new Set(linears.filter(({ path }) => float32Modules.includes(path)).map(({ weight }) => weight));
   const layouts = new Map(linears.filter(({ isHead }) => !isHead).map((l) => [l.weight, l.layout]));
   const headName = tied.get(`${head.path}.weight`) ?? `${head.path}.weight`;
+  const headTensor = tensors.find(({ name }) => name === headName);
   return {
     precision,
-    head: byteDType(precision) !== undefined ? tensors.find(({ name }) => name === headName) : undefined,
+    head: byteDType(precision) !== undefined && headTensor !== undefined ? { ...headTensor, coarse: uneven.includes(`${headName} head`) } : undefined,
     tensors: new Map(tensors.flatMap((base): [string, RoundedTensor][] => {
       const layout = layouts.get(base.parts[0]?.name ?? "");
       return layout === undefined || base.parts.some(({ name }) => kept.has(name)) || !ROUNDINGS[precision].fits(base) ? [] : [[base.name, { base, layout, ...(uneven.includes(base.name) ? { uneven: true } : {}) }]];
@@ -173,35 +175,53 @@ export function roundedProduct(builder: GraphBuilder, base: RoundedBase | undefi
   return base === undefined || rounded === undefined ? undefined : ROUNDINGS[base.precision].product(builder, rounded, x);
 }
 
+type Head = NonNullable<RoundedBase["head"]>;
+
 /**
  * What stands for the output embedding `[V, D]` in the loss: for its logits rounded by token, for the way back by element of the hidden
- * state, with rows of zeros up to whole blocks of tokens.
+ * state, with rows of zeros up to whole blocks of tokens; a coarse one takes the way back in float32.
  */
-export function declareHead(precision: RoundedBase["precision"], { name, shape: [v = 0, d = 0] }: BaseTensor): readonly TensorDeclaration[] {
+export function declareHead(precision: RoundedBase["precision"], { name, shape: [v = 0, d = 0], coarse }: Head): readonly TensorDeclaration[] {
   const dtype = must(byteDType(precision), "8 bits");
   const { blocks, tokens } = vocabularyBlocks(v);
   return [
     { name: `${name} ${dtype} head`, dtype, shape: [d, v] }, { name: `${name} ${dtype} head scales`, dtype: "float32", shape: [v] },
-    { name: `${name} ${dtype} head back`, dtype, shape: [blocks * tokens, d] }, { name: `${name} ${dtype} head back scales`, dtype: "float32", shape: [d] },
+    ...(coarse ? [] : [{ name: `${name} ${dtype} head back`, dtype, shape: [blocks * tokens, d] }, { name: `${name} ${dtype} head back scales`, dtype: "float32", shape: [d] } as const]),
   ];
 }
 
+/** Most times the root mean square of an embedding's largest magnitudes by element may be that of all: rounding is then off by 2 % of an element (minimind2-small: 0.5 %). */
+const COARSE_FROM = 9;
+
+/** Whether tokens are so much larger than others that an embedding rounded by element would be coarse. */
+export function isCoarse(rows: BaseRows): boolean {
+  const { columns, meanSquare: all } = magnitudesOf(rows);
+  return meanSquare(columns) > COARSE_FROM ** 2 * all;
+}
+
 /** Writes what `declareHead` declares, from the embedding's rows. */
-export function writeHead(precision: RoundedBase["precision"], base: BaseTensor, { rows, writer }: RowsToWriter): void {
+export function writeHead(precision: RoundedBase["precision"], head: Head, { rows, writer }: RowsToWriter): void {
   const dtype = must(byteDType(precision), "8 bits");
-  const [forward, scales, back, backScales] = sinksOf(declareHead(precision, base), writer);
+  const [forward, scales, back, backScales] = sinksOf(declareHead(precision, head), writer);
   roundToBytes(rows, { dtype, scaleBy: "row" }, { turned: forward, scales });
+  if (head.coarse) return;
   roundToBytes(rows, { dtype, scaleBy: "column" }, { asItLies: back, scales: backScales });
   const { blocks, tokens } = vocabularyBlocks(rows.rows);
   const missing = blocks * tokens - rows.rows;
   if (missing > 0) back({ row: rows.rows, column: 0, rows: missing, columns: rows.columns, data: zeros(dtype, [missing * rows.columns]).data.fill(byteZero(dtype)) });
 }
 
+/** Elements of the widest value that the loss makes of one hidden row: its logits, or on the way back what each block gives. */
+export function widthOfLoss(vocabSize: number, base: RoundedBase | undefined): number {
+  if (base?.head === undefined || base.head.coarse) return vocabSize;
+  return Math.max(vocabSize, vocabularyBlocks(vocabSize).blocks * (base.head.shape[1] ?? 0));
+}
+
 /** Losses of hidden rows by the rounded output embedding; undefined where the base has none. */
 export function roundedLoss(builder: GraphBuilder, base: RoundedBase | undefined, rows: { readonly hidden: Value; readonly targets: Value }, pieces: Parameters<typeof roundedLinearCrossEntropy>[3]): Value | undefined {
   if (base?.head === undefined) return undefined;
-  const { name, shape: [v = 0, d = 0] } = base.head;
+  const { name, shape: [v = 0, d = 0], coarse } = base.head;
   const { blocks, tokens } = vocabularyBlocks(v);
   const [weight, scales, back, backScales] = weightsOf(builder, declareHead(base.precision, base.head).map((declared, i) => (i === 2 ? { ...declared, shape: [blocks, tokens, d] } : declared)));
-  return roundedLinearCrossEntropy(rows.hidden, { weight, scales, embedding: builder.weight(name, "float32", [v, d]), back: { weight: back, scales: backScales } }, rows.targets, pieces);
+  return roundedLinearCrossEntropy(rows.hidden, { weight, scales, embedding: builder.weight(name, "float32", [v, d]), back: coarse ? undefined : { weight: back, scales: backScales } }, rows.targets, pieces);
 }

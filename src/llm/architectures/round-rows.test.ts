@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { normals, randomKey } from "../../core/base/random.ts";
 import type { TensorBlock } from "../../core/formats/safetensors-writer.ts";
-import { isUneven } from "./quantized-weights.ts";
+import { isCoarse, isUneven } from "./quantized-weights.ts";
 import { roundToBytes, roundToInt4, type BaseRows, type BlockSink } from "./round-rows.ts";
 
 /** A matrix in chunks of so many rows; all share one buffer, as the checkpoint's do. */
@@ -70,4 +70,11 @@ test("a weight is uneven where a few outputs are much larger than the others, wh
   const [largeRow, largeColumn] = [(row: number): number => (row === 3 ? 30 : 1), (_row: number, column: number): number => (column === 3 ? 30 : 1)];
   expect([uneven("out_in", () => 1), uneven("out_in", largeRow), uneven("out_in", largeColumn)]).toEqual([false, true, false]);
   expect([uneven("in_out", () => 1), uneven("in_out", largeRow), uneven("in_out", largeColumn)]).toEqual([false, false, true]);
+});
+
+test("an embedding is coarse by element where one token is much larger than the others, not where an element is", () => {
+  const [rows, columns] = [500, 16];
+  const coarse = (factorOf: (row: number, column: number) => number): boolean =>
+    isCoarse(matrix(Float32Array.from(normals(randomKey(4, "embedding"), [], rows * columns), (x, i) => x * factorOf(Math.floor(i / columns), i % columns)), columns, 64));
+  expect([coarse(() => 1), coarse((row) => (row === 9 ? 30 : 1)), coarse((_row, column) => (column === 9 ? 30 : 1))]).toEqual([false, true, false]);
 });

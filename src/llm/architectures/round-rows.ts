@@ -46,29 +46,31 @@ function rowPeaks(values: Float32Array, columns: number, peaks: Float64Array): v
   }
 }
 
-/** Largest magnitude of each row and of each column, in a pass over all rows. */
-export function largestMagnitudes(source: BaseRows): { readonly rows: Float64Array; readonly columns: Float64Array } {
+/** Largest magnitude of each row and of each column, and the mean square of all elements, in a pass over all rows. */
+export function magnitudesOf(source: BaseRows): { readonly rows: Float64Array; readonly columns: Float64Array; readonly meanSquare: number } {
   const { rows, columns } = source;
   const peaks = { rows: new Float64Array(rows), columns: new Float64Array(columns) };
+  let squares = 0;
   for (const { first, values, count } of source.chunks()) {
     for (let r = 0; r < count; r++) {
       let largest = 0;
       for (let c = 0; c < columns; c++) {
         const magnitude = Math.abs(values[r * columns + c] ?? 0);
         largest = Math.max(largest, magnitude);
+        squares += magnitude * magnitude;
         peaks.columns[c] = Math.max(peaks.columns[c] ?? 0, magnitude);
       }
       peaks.rows[first + r] = largest;
     }
   }
-  return peaks;
+  return { ...peaks, meanSquare: squares / Math.max(1, rows * columns) };
 }
 
 /** Bytes by one scale for each row or each column: largest magnitude / 127 (Dettmers et al. 2022, section 3.1). */
 export function roundToBytes(source: BaseRows, { dtype, scaleBy }: { readonly dtype: ByteDType; readonly scaleBy: "row" | "column" }, { asItLies, turned, scales }: ByteSinks): void {
   const { rows, columns } = source;
   const zero = byteZero(dtype);
-  const known = scaleBy === "column" ? largestMagnitudes(source).columns : undefined;
+  const known = scaleBy === "column" ? magnitudesOf(source).columns : undefined;
   const all = new Float32Array(scaleBy === "row" ? rows : columns);
   known?.forEach((peak, c) => (all[c] = peak / BYTE_LIMIT));
   let buffers = [new Uint8Array(0), new Uint8Array(0)] as const;

@@ -29,7 +29,7 @@ const TEXTS = [
 ] as const;
 
 /** Raised when what is measured, or how, changes. */
-const MEASURE_VERSION = 1;
+const MEASURE_VERSION = 2;
 
 /** A module stays float32 where rounding its rows costs more than so many times what it costs in the median module (LOG.md). */
 const STANDS_OUT = 30;

@@ -20,7 +20,7 @@ import type { AdapterTensors, BoundAdapter, ParameterSpec } from "../adapters/ad
 import type { ArchitectureModel } from "../architectures/architecture.ts";
 import type { AdapterHooks, LayerCache } from "../architectures/sites.ts";
 import { packSight, positionSight } from "../architectures/attention.ts";
-import { roundedLoss, type RoundedBase } from "../architectures/quantized-weights.ts";
+import { roundedLoss, widthOfLoss, type RoundedBase } from "../architectures/quantized-weights.ts";
 import { ForwardPass, type PassModel } from "../architectures/forward-pass.ts";
 import { continueForward, finishForward } from "./compute-precision.ts";
 import { flatSize, joinParameters, splitParameters } from "./flat.ts";
@@ -74,9 +74,9 @@ const LOGITS_SHARE = 1 / 8;
 /** Fewer rows than this make the product of a piece slow. */
 const MINIMUM_ROWS = 32;
 
-function lossPieces(vocabSize: number, maxRows: number, budget: number): { readonly chunks: number; readonly minimumRows: number } {
-  const bytes = 4 * vocabSize * maxRows > budget ? Math.min(LOGITS_BYTES, budget * LOGITS_SHARE) : LOGITS_BYTES;
-  const rows = Math.max(MINIMUM_ROWS, Math.floor(bytes / (4 * vocabSize)));
+function lossPieces(width: number, maxRows: number, budget: number): { readonly chunks: number; readonly minimumRows: number } {
+  const bytes = 4 * width * maxRows > budget ? Math.min(LOGITS_BYTES, budget * LOGITS_SHARE) : LOGITS_BYTES;
+  const rows = Math.max(MINIMUM_ROWS, Math.floor(bytes / (4 * width)));
   return { chunks: Math.max(1, Math.ceil(maxRows / rows)), minimumRows: rows };
 }
 
@@ -174,7 +174,7 @@ function buildLoss(adapted: AdaptedModel, { clients, maxLabelledRows, attentionB
 export function labelledLoss({ model, adapter, rounded }: AdaptedModel, pass: ForwardPass, rows: { readonly hidden: Value; readonly targets: Value; readonly maxLabelledRows: number; readonly budget?: number | undefined }): Value {
   const { hidden, targets, budget = Infinity } = rows;
   if (adapter?.changesHead === true) return g.crossEntropy(logitsOf(pass, model, hidden), targets);
-  const pieces = { ...lossPieces(model.vocabSize, rows.maxLabelledRows, budget), softCap: model.head.softCap };
+  const pieces = { ...lossPieces(widthOfLoss(model.vocabSize, rounded), rows.maxLabelledRows, budget), softCap: model.head.softCap };
   return roundedLoss(pass.builder, rounded, { hidden, targets }, pieces) ?? g.linearCrossEntropy(hidden, pass.weight(`${model.head.path}.weight`), targets, pieces);
 }
 

@@ -8,6 +8,7 @@ import { must } from "../../core/base/errors.ts";
 import { tensor } from "../../core/base/tensor.ts";
 import { bindAdapter } from "../adapters/all.ts";
 import { adapterSchema } from "../adapters/settings.ts";
+import { prepareBase } from "../architectures/prepared-base.ts";
 import { openArchitecture } from "../architectures/all.ts";
 import { createLocalTrainer } from "./local-trainer.ts";
 import { holdPrecision } from "./resolve-runtime.ts";
@@ -48,6 +49,18 @@ describe.each(names)("a rounded base of %s", (name) => {
     expect(rounded.loss).not.toBe(exact.loss);
     expect(cosine(exact.gradient, rounded.gradient)).toBeGreaterThan(Math.cos((20 * Math.PI) / 180));
   });
+});
+
+test.each([["whose last block of tokens is filled up", 1, false], ["with one token far larger than the others, then in float32,", 40, true]])("the loss of a vocabulary %s goes back as in float32", async (what, factor, coarse) => {
+  const folder = join(root, what);
+  writeTinyLlama(folder, { config: { vocab_size: 1103, tie_word_embeddings: false }, edit: (tensors) => {
+    const head = must(tensors.get("lm_head.weight"), "head");
+    tensors.set("lm_head.weight", tensor(head.dtype, head.shape, Float32Array.from(Array.from(head.data, Number), (x, i) => (i < (head.shape[1] ?? 0) ? factor * x : x))));
+  } });
+  const [exact, rounded] = [await firstStep(what, "float32"), await firstStep(what, eightBits)];
+  expect(Math.abs(rounded.loss / exact.loss - 1)).toBeLessThan(0.02);
+  expect(cosine(exact.gradient, rounded.gradient)).toBeGreaterThan(Math.cos((20 * Math.PI) / 180));
+  expect((await prepareBase(folder, await openArchitecture(folder), { precision: eightBits })).rounded?.head?.coarse).toBe(coarse);
 });
 
 test("weights whose bytes are all the largest are multiplied exactly: the rows' rounding is all that is left", async () => {

@@ -47,9 +47,11 @@ test("activations may take half of the base in float32, within bounds, unless a 
 
 test("on a rounded base activations may take half of what it saves besides; more where a step has several passes", async () => {
   const linears = [{ inFeatures: 10_000, outFeatures: 20_000, isHead: false }, { inFeatures: 1000, outFeatures: 50_000, isHead: true }];
-  const bytes = async (base_precision: string, stepTokens = 512): Promise<number | undefined> => (await resolveRuntime(runtimeSchema.parse({ base_precision }), { hiddenSize: 64, clients: 1, stepTokens, parameters: 250e6, linears })).activationBytes;
+  const bytes = async (base_precision: string, stepTokens = 512): Promise<number | undefined> => (await resolveRuntime(runtimeSchema.parse({ base_precision }), { hiddenSize: 576, clients: 1, stepTokens, parameters: 250e6, linears })).activationBytes;
   expect([await bytes("float32"), await bytes("int8"), await bytes("int4")]).toEqual([500e6, 500e6 + 0.5 * (200e6 * 2 - 50e6 * 2), 500e6 + 0.5 * 200e6 * 3.375]);
   expect([await bytes("float32", 513), await bytes("int8", 513)]).toEqual([625e6, 775e6]);
+  const half = await resolveRuntime(runtimeSchema.parse({ base_precision: "int4" }), { hiddenSize: 64, clients: 1, stepTokens: 1, parameters: 500e6, linears, compute: "float16" });
+  expect(half.activationBytes).toBe(500e6 + 0.5 * 200e6 * 1.375);
 });
 
 test("passes of a step go side by side where there are several, on threads to share out, one trainer and a base that is a small part of the memory", async () => {
@@ -63,6 +65,8 @@ test("passes of a step go side by side where there are several, on threads to sh
   expect(await sessions({ threads: 1 })).toBeUndefined();
   expect(await sessions({ base_precision: "float32" })).toBe(2);
   expect(await sessions({}, { workers: 2 })).toBeUndefined();
+  // One row is one pass, however long it is.
+  expect([await sessions({}, { rowTokens: 1024 }), await sessions({}, { rowTokens: 1023 })]).toEqual([undefined, 2]);
   const parameters = Math.min(4e9, totalmem() / 8) / 4;
   expect([await sessions({}, { parameters: 0.99 * parameters }), await sessions({}, { parameters: 1.01 * parameters })]).toEqual([2, undefined]);
   expect([await sessions({ data_parallel: 3, base_precision: "float32" }), await sessions({ data_parallel: 9 }), await sessions({ data_parallel: 1 }), await sessions({ data_parallel: 2, threads: 1 })]).toEqual([3, 4, undefined, undefined]);

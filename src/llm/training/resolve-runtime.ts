@@ -23,6 +23,8 @@ export interface RuntimeFacts {
   readonly clients: number;
   /** Tokens of one client's step, on average. */
   readonly stepTokens: number;
+  /** Tokens of the longest row, which a pass takes whole; absent: they decide nothing. */
+  readonly rowTokens?: number;
   /** Parameters of the base. */
   readonly parameters?: number;
   /** The model's linear modules, where it trains: how much a token leaves for the backward pass goes by their widths. */
@@ -61,11 +63,11 @@ const ACTIVATIONS = { baseShare: { onePass: 0.5, several: 0.625 }, savedShare: 0
 /** About how many bytes of a rounded base a weight of a linear module takes, scales left out, and how many more the output embedding. */
 const ROUNDED_BYTES = { int8: { linear: 2, head: 2 }, uint8: { linear: 2, head: 2 }, int4: { linear: 0.625, head: 0 } } as const;
 
-/** About how much less a rounded base takes than one in float32. */
-function savedBytes(precision: HeldPrecision, linears: RuntimeFacts["linears"] = []): number {
+/** About how much less a rounded base takes than one in the dtype that is computed in. */
+function savedBytes(precision: HeldPrecision, { linears = [], compute }: { readonly linears?: RuntimeFacts["linears"]; readonly compute: ComputeDType }): number {
   if (precision === "float32") return 0;
   const { linear, head } = ROUNDED_BYTES[precision];
-  return linears.reduce((sum, { inFeatures, outFeatures, isHead }) => sum + inFeatures * outFeatures * (isHead ? -head : bytesPerElement("float32") - linear), 0);
+  return linears.reduce((sum, { inFeatures, outFeatures, isHead }) => sum + inFeatures * outFeatures * (isHead ? -head : bytesPerElement(compute) - linear), 0);
 }
 
 function activationBytes(setting: RuntimeSettings["activation_memory"], { baseBytes, saved, passes }: { readonly baseBytes: number; readonly saved: number; readonly passes: keyof typeof ACTIVATIONS.baseShare }): number | undefined {
@@ -88,11 +90,11 @@ function tokensOfPass({ hiddenSize, linears, device = "cpu", compute = "float32"
 }
 
 /** Passes at the same time: where a step has as many, on threads that can be shared out. Devices of their own share nothing. */
-function dataParallelOf(asked: RuntimeSettings["data_parallel"], { threads, tokens }: { readonly threads: number; readonly tokens: number }, { hiddenSize, stepTokens, parameters = 0, workers = 1, device = "cpu", compute = "float32" }: RuntimeFacts): number {
+function dataParallelOf(asked: RuntimeSettings["data_parallel"], { threads, several }: { readonly threads: number; readonly several: boolean }, { hiddenSize, parameters = 0, workers = 1, device = "cpu", compute = "float32" }: RuntimeFacts): number {
   if (device !== "cpu") return 1;
   if (asked !== "auto") return Math.min(asked, threads);
   const isLight = bytesPerElement(compute) * parameters <= Math.min(DATA_PARALLEL.mostBytes, DATA_PARALLEL.machineShare * totalmem());
-  return isLight && workers === 1 && hiddenSize > TINY_WIDTH && stepTokens > tokens ? Math.min(DATA_PARALLEL.sessions, threads) : 1;
+  return isLight && workers === 1 && hiddenSize > TINY_WIDTH && several ? Math.min(DATA_PARALLEL.sessions, threads) : 1;
 }
 
 /**
@@ -120,16 +122,19 @@ export async function requireExact(held: HeldPrecision, isExact: (dtype: ByteDTy
  * @throws what `holdPrecision` and `chooseFloat32Modules` throw
  */
 export async function resolveRuntime(settings: RuntimeSettings, facts: RuntimeFacts): Promise<ResolvedRuntime> {
-  const { hiddenSize, clients, stepTokens, parameters = 0, device = "cpu", compute = "float32", opened, linears } = facts;
+  const { hiddenSize, clients, stepTokens, parameters = 0, device = "cpu", compute = "float32", opened, linears, rowTokens = 0 } = facts;
   const tiny = hiddenSize <= TINY_WIDTH;
   const { threads, clients_side_by_side: sideBySide, tokens_per_micro_batch: tokens } = settings;
   const fitting = tiny ? Math.min(SIDE_BY_SIDE.most, Math.floor(SIDE_BY_SIDE.tokens / stepTokens)) : 1;
   const basePrecision = await holdPrecision(settings.base_precision);
-  const bytes = activationBytes(settings.activation_memory, { baseBytes: bytesPerElement(compute) * parameters, saved: savedBytes(basePrecision, linears), passes: stepTokens > TOKENS.other[0] ? "several" : "onePass" });
   const float32Modules = opened === undefined ? [] : await chooseFloat32Modules(settings.float32_modules, basePrecision, opened);
-  const tokensPerMicroBatch = tokens === "auto" ? tokensOfPass(facts, bytes) : tokens;
+  const bytesOf = (passes: keyof typeof ACTIVATIONS.baseShare): number | undefined =>
+    activationBytes(settings.activation_memory, { baseBytes: bytesPerElement(compute) * parameters, saved: savedBytes(basePrecision, { linears, compute }), passes });
+  const tokensPerMicroBatch = tokens === "auto" ? tokensOfPass(facts, bytesOf("onePass")) : tokens;
+  const several = stepTokens > Math.max(tokensPerMicroBatch, rowTokens);
+  const bytes = bytesOf(several ? "several" : "onePass");
   const allThreads = threads === "auto" ? availableParallelism() : threads;
-  const dataParallel = dataParallelOf(settings.data_parallel, { threads: allThreads, tokens: tokensPerMicroBatch }, facts);
+  const dataParallel = dataParallelOf(settings.data_parallel, { threads: allThreads, several }, facts);
   return {
     device,
     basePrecision,

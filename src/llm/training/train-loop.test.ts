@@ -6,6 +6,7 @@ import { failed, randomAdapter, randomDataset, succeeded, temporaryFolder, tinyS
 import { tensor, type NamedTensors } from "../../core/base/tensor.ts";
 import { bindAdapter } from "../adapters/all.ts";
 import { llama } from "../architectures/llama.ts";
+import type { HeldPrecision } from "../architectures/quantized-weights.ts";
 import { createLocalTrainer } from "./local-trainer.ts";
 import type { StepReport, TrainJob } from "./types.ts";
 
@@ -76,12 +77,15 @@ describe("passes of a step at the same time", () => {
     ["one client, dropout, an odd number of passes", { dataParallel: 2, tokensPerMicroBatch: 24, adapter: { lora_dropout: 0.3 } }],
     ["more sessions than some steps have passes", { dataParallel: 3, tokensPerMicroBatch: 48 }],
     ["several clients", { dataParallel: 2, tokensPerMicroBatch: 24, clientsSideBySide: 3 }],
+    ["a base in 8 bits", { dataParallel: 2, tokensPerMicroBatch: 24, basePrecision: "uint8" }],
+    ["a base in 4 bits", { dataParallel: 2, tokensPerMicroBatch: 24, basePrecision: "int4" }],
   ] as const)("give the bytes of one after another: %s", async (_, { dataParallel, ...changes }) => {
+    const basePrecision: HeldPrecision = "basePrecision" in changes ? changes.basePrecision : "float32";
     const setup = setupOf(changes);
     const jobs = "clientsSideBySide" in changes ? group(setup) : [job(setup, { steps: 3 })];
     const runs = [];
     // Within a budget that makes a part of each pass run twice.
-    const runtime = { ...setup.runtime, activationBytes: 40_000 };
+    const runtime = { ...setup.runtime, basePrecision, activationBytes: 40_000 };
     for (const own of [runtime, { ...runtime, dataParallel, threads: dataParallel }]) {
       await using trainer = await createLocalTrainer({ ...setup, runtime: own }, () => false);
       const steps: StepReport[] = [];

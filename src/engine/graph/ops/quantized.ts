@@ -1,5 +1,5 @@
 /**
- * Products with a rounded weight. 8 bits: weights rounded once per output column, activations at run time per row (Dettmers et al.
+ * Products with a rounded weight. 8 bits: weights rounded once by column of the product, activations at run time by row (Dettmers et al.
  * 2022, "LLM.int8()", section 3.1, without its outlier columns). Both directions are 8-bit products; integer products have
  * no transposed form, so the weight comes in two layouts. Weights are int8, or uint8 about 128 for processors whose product
  * of unsigned rows and signed weights saturates (which is right where: engine/runtime/byte-products.ts).
@@ -75,7 +75,8 @@ export function blockProduct(e: OnnxEmitter, probabilities: string, { weight, dt
   const zeros = e.fresh("Expand", [e.constant(tensor("uint8", [1], Uint8Array.of(0))), e.fresh("Shape", [flat])]);
   const byBlock = (x: string, width: number): string => e.fresh("Transpose", [e.fresh("Reshape", [x, e.integers([-1, blocks, width])])], { attributes: { perm: [1n, 0n, 2n] } });
   const rounded = { rows: byBlock(e.fresh("QuantizeLinear", [rows, flat, zeros], { attributes: { axis: 0n } }), tokens), scales: byBlock(scale, 1) };
-  return e.fresh("ReduceSum", [byteProduct(e, rounded, { weight, dtype, scales }, 0), e.integers([0])], { attributes: { keepdims: 0n } });
+  const sum = e.fresh("ReduceSum", [byteProduct(e, rounded, { weight, dtype, scales: undefined }, 0), e.integers([0])], { attributes: { keepdims: 0n } });
+  return scales === undefined ? sum : e.fresh("Mul", [sum, scales]);
 }
 
 /**
@@ -125,13 +126,13 @@ export const QuantizedMatMul: OpRecord<OpAttributes["QuantizedMatMul"]> = {
     const to = out?.shape ?? [];
     const n = multiplyDims(...from.slice(0, -1));
     const rows = [n, dimAt(from, from.length - 1)];
-    // Products of one input round its rows once.
+    // Products of one input round its rows once; a node that nothing reads would hold what it was made from.
     let rounded: RoundedRows | undefined;
-    const round = (): RoundedRows => {
+    const flatten = (): string => {
       const flat = e.reshape(x, from, rows);
-      if (flat !== x) e.declare(flat, { dtype: "float32", shape: rows });
-      return (rounded ??= quantizeRows(e, flat, n));
+      return flat === x ? x : e.declare(flat, { dtype: "float32", shape: rows });
     };
+    const round = (): RoundedRows => (rounded ??= quantizeRows(e, flatten(), n));
     const once = { rows: e.once(`rounded rows of ${x}`, () => round().rows), scales: e.once(`scales of the rounded rows of ${x}`, () => round().scales) };
     const product = byteProduct(e, once, { weight: w, dtype: must(weightType, "weight").dtype, scales });
     e.reshape(product, [n, dimAt(to, to.length - 1)], to, y);
