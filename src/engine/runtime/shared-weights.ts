@@ -19,7 +19,7 @@ function sharedBytes(size: number, path: string): Uint8Array {
   try {
     return new Uint8Array(new SharedArrayBuffer(size));
   } catch (cause) {
-    throw new FedtuneError("resources", { where: path, expected: `${Math.ceil(size / 1e6)} MB of memory for the base, which sessions at the same time share`, got: cause instanceof Error ? cause.message : String(cause), remedy: "Set runtime.data_parallel=1: one session maps the file", cause });
+    throw new FedtuneError("resources", { where: path, expected: `${Math.ceil(size / 1e6)} MB of memory for the base, which sessions at the same time share`, got: cause instanceof Error ? cause.message : String(cause), remedy: "Set runtime.data_parallel=1 in a new run: one session maps the file", cause });
   }
 }
 
